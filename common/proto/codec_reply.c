@@ -1,0 +1,99 @@
+/* The results of every operation, and events, in the order of docs/PROTOCOL.md. */
+#include "codec_int.h"
+
+/* One field, one line. */
+/* clang-format off */
+
+const struct layout codec_reply_head = LAYOUT(struct reply,
+    FIELD_RANGE(reply, op, OP_HELLO, OP_SESSION_CLOSE),
+    FIELD(reply, xid),
+    FIELD(reply, err),
+    FIELD(reply, index));
+
+static const struct layout hello = LAYOUT(struct reply,
+    FIELD(reply, u.hello.session),
+    FIELD(reply, u.hello.member),
+    FIELD(reply, u.hello.timeout_ms),
+    FIELD_UP_TO(reply, u.hello.value_size_max, VALUE_SIZE_MAX));
+
+static const struct layout attr = LAYOUT(struct reply,
+    FIELD_IN(reply, u.attr, &layout_attr));
+
+static const struct layout read_value = LAYOUT(struct reply,
+    FIELD_IN(reply, u.read.attr, &layout_attr),
+    FIELD(reply, u.read.value));
+
+static const struct layout dirent_element = LAYOUT(struct dirent_plus,
+    FIELD(dirent_plus, cookie),
+    FIELD(dirent_plus, name),
+    FIELD_IN(dirent_plus, attr, &layout_attr));
+
+static const struct layout readdir = LAYOUT(struct reply,
+    FIELD(reply, u.readdir.end),
+    FIELD_EACH(reply, u.readdir.entries, u.readdir.count, &dirent_element, READDIR_ENTRIES_MAX));
+
+static const struct layout statfs = LAYOUT(struct reply,
+    FIELD(reply, u.statfs.nodes),
+    FIELD(reply, u.statfs.nodes_max),
+    FIELD(reply, u.statfs.bytes),
+    FIELD(reply, u.statfs.bytes_max));
+
+static const struct layout status_element = LAYOUT(struct status_field,
+    FIELD(status_field, key),
+    FIELD(status_field, value));
+
+static const struct layout status = LAYOUT(struct reply,
+    FIELD_EACH(reply, u.status.fields, u.status.count, &status_element, STATUS_FIELDS_MAX));
+
+static const struct layout create = LAYOUT(struct reply,
+    FIELD_IN(reply, u.create.attr, &layout_attr),
+    FIELD(reply, u.create.name));
+
+static const struct layout remove_name = LAYOUT(struct reply,
+    FIELD(reply, u.remove.id));
+
+const struct layout codec_event = LAYOUT(struct event,
+    FIELD(event, index),
+    FIELD(event, dir),
+    FIELD(event, name),
+    FIELD_RANGE(event, kind, CHANGE_CREATE, CHANGE_REMOVE),
+    FIELD(event, session),
+    FIELD(event, xid),
+    FIELD_IN(event, attr, &layout_attr),
+    FIELD_MAYBE(event, value, has_value, EVENT_VALUE_SIZE_MAX));
+
+/* clang-format on */
+
+const struct layout *codec_reply_body(enum op op)
+{
+    switch (op) {
+    case OP_HELLO:
+        return &hello;
+    case OP_LOOKUP:
+    case OP_GETATTR:
+    case OP_SET:
+    case OP_APPEND:
+    case OP_SETATTR:
+        return &attr;
+    case OP_READ:
+        return &read_value;
+    case OP_READDIR:
+        return &readdir;
+    case OP_STATFS:
+        return &statfs;
+    case OP_STATUS:
+        return &status;
+    case OP_CREATE:
+        return &create;
+    case OP_REMOVE:
+        return &remove_name;
+    case OP_SYNC:
+    case OP_PING:
+    case OP_INTEREST:
+    case OP_FORGET:
+    case OP_SESSION_OPEN:
+    case OP_SESSION_CLOSE:
+        return &layout_none;
+    }
+    return NULL;
+}

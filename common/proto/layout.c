@@ -1,0 +1,315 @@
+/* layout_put() and layout_get() are one switch each over the kinds of layout.h, side by side in the
+ * same order. Both recurse for FIELD_STRUCT and FIELD_LIST: as deep as the constant tables nest,
+ * two levels, whatever the bytes say. */
+#include "layout.h"
+
+#include <string.h>
+
+#include "blob.h"
+#include "check.h"
+#include "err.h"
+#include "mem.h"
+#include "mp.h"
+
+const struct layout layout_none = {0};
+
+/* One field, one line. */
+/* clang-format off */
+const struct layout layout_attr = LAYOUT(struct attr,
+    FIELD(attr, id),
+    FIELD(attr, parent),
+    FIELD_RANGE(attr, type, NODE_FILE, NODE_SYMLINK),
+    FIELD_UP_TO(attr, mode, 07777),
+    FIELD(attr, uid),
+    FIELD(attr, gid),
+    FIELD(attr, size),
+    FIELD(attr, nlink),
+    FIELD(attr, version),
+    FIELD(attr, cversion),
+    FIELD(attr, aversion),
+    FIELD(attr, czxid),
+    FIELD(attr, mzxid),
+    FIELD(attr, pzxid),
+    FIELD(attr, atime_ns),
+    FIELD(attr, mtime_ns),
+    FIELD(attr, ctime_ns));
+/* clang-format on */
+
+/* Pointers of any object type have one representation; copying it keeps to the aliasing rules. */
+static void *pointer_at(const uint8_t *at)
+{
+    void *ptr;
+
+    memcpy(&ptr, at, sizeof(ptr));
+    return ptr;
+}
+
+static void set_pointer_at(uint8_t *at, const void *ptr)
+{
+    memcpy(at, &ptr, sizeof(ptr));
+}
+
+static bool element_is_bare(const struct layout *of)
+{
+    return of->count == 1;
+}
+
+/* --- encoding --------------------------------------------------------------------------------- */
+
+static void put_blob(struct buf *b, const struct field *f, const struct blob *blob)
+{
+    size_t size = blob != NULL ? blob->size : 0;
+
+    CHECK(size <= f->max);
+    mp_put_bin(b, size > 0 ? blob->data : NULL, size);
+}
+
+static void put_list(struct buf *b, const struct field *f, const uint8_t *elements, uint32_t count)
+{
+    CHECK(count <= f->max);
+    mp_put_array(b, count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!element_is_bare(f->of)) {
+            mp_put_array(b, f->of->count);
+        }
+        layout_put(b, f->of, elements + i * f->of->size);
+    }
+}
+
+static void put_uint(struct buf *b, const struct field *f, uint64_t v)
+{
+    CHECK(v >= f->min && v <= f->max);
+    mp_put_uint(b, v);
+}
+
+static void put_field(struct buf *b, const struct field *f, const uint8_t *object)
+{
+    const uint8_t *at = object + f->offset;
+    const uint8_t *other = object + f->other;
+    const struct name *name;
+
+    switch (f->kind) {
+    case FIELD_U32:
+        put_uint(b, f, *(const uint32_t *)at);
+        return;
+    case FIELD_U64:
+        put_uint(b, f, *(const uint64_t *)at);
+        return;
+    case FIELD_I64:
+        mp_put_int(b, *(const int64_t *)at);
+        return;
+    case FIELD_ERR:
+        CHECK(err_is_known(*(const int *)at));
+        mp_put_int(b, *(const int *)at);
+        return;
+    case FIELD_BOOL:
+        mp_put_bool(b, *(const bool *)at);
+        return;
+    case FIELD_NAME:
+        name = (const struct name *)at;
+        CHECK(name->size <= f->max);
+        mp_put_bin(b, name->bytes, name->size);
+        return;
+    case FIELD_KEY:
+        mp_put_bin(b, at, sizeof(struct session_key));
+        return;
+    case FIELD_BLOB:
+        put_blob(b, f, pointer_at(at));
+        return;
+    case FIELD_MAYBE_BLOB:
+        if (*(const bool *)other) {
+            put_blob(b, f, pointer_at(at));
+        } else {
+            mp_put_nil(b);
+        }
+        return;
+    case FIELD_STRUCT:
+        mp_put_array(b, f->of->count);
+        layout_put(b, f->of, at);
+        return;
+    case FIELD_LIST:
+        put_list(b, f, pointer_at(at), *(const uint32_t *)other);
+        return;
+    }
+    CHECK(false);
+}
+
+void layout_put(struct buf *b, const struct layout *l, const void *object)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        put_field(b, &l->fields[i], object);
+    }
+}
+
+/* --- decoding --------------------------------------------------------------------------------- */
+
+static bool get_uint(struct cursor *c, const struct field *f, uint64_t *ret)
+{
+    uint64_t v;
+
+    if (!mp_get_uint(c, &v) || v < f->min || v > f->max) {
+        return false;
+    }
+    *ret = v;
+    return true;
+}
+
+static bool get_u32(struct cursor *c, const struct field *f, uint32_t *ret)
+{
+    uint64_t v;
+
+    if (!get_uint(c, f, &v)) {
+        return false;
+    }
+    *ret = (uint32_t)v;
+    return true;
+}
+
+static bool get_err(struct cursor *c, int *ret)
+{
+    int64_t v;
+
+    if (!mp_get_int(c, &v) || v < INT32_MIN || v > INT32_MAX || !err_is_known((int)v)) {
+        return false;
+    }
+    *ret = (int)v;
+    return true;
+}
+
+static bool get_name(struct cursor *c, const struct field *f, struct name *ret)
+{
+    const uint8_t *bytes;
+    size_t size;
+
+    if (!mp_get_bin(c, &bytes, &size) || size > f->max) {
+        return false;
+    }
+    *ret = (struct name){(const char *)bytes, (uint32_t)size};
+    return true;
+}
+
+static bool get_key(struct cursor *c, uint8_t *ret)
+{
+    const uint8_t *bytes;
+    size_t size;
+
+    if (!mp_get_bin(c, &bytes, &size) || size != sizeof(struct session_key)) {
+        return false;
+    }
+    memcpy(ret, bytes, size);
+    return true;
+}
+
+static bool get_blob(struct cursor *c, const struct field *f, uint8_t *ret)
+{
+    const uint8_t *bytes;
+    size_t size;
+
+    if (!mp_get_bin(c, &bytes, &size) || size > f->max) {
+        return false;
+    }
+    if (size > 0) {
+        set_pointer_at(ret, blob_new(bytes, size));
+    }
+    return true;
+}
+
+static bool get_struct(struct cursor *c, const struct layout *of, uint8_t *ret)
+{
+    size_t count;
+
+    return mp_get_array(c, &count) && count == of->count && layout_get(c, of, ret);
+}
+
+/* Every item takes a byte, so a count that the bytes left cannot hold is refused before memory is
+ * taken for it. */
+static bool get_list(struct cursor *c, const struct field *f, uint8_t *ret, uint32_t *ret_count)
+{
+    uint8_t *elements;
+    size_t count;
+
+    if (!mp_get_array(c, &count) || count > f->max || count > cur_left(c) / f->of->count) {
+        return false;
+    }
+    if (count == 0) {
+        return true;
+    }
+    elements = mem_zalloc(count * f->of->size);
+    set_pointer_at(ret, elements);
+    *ret_count = (uint32_t)count;
+    for (size_t i = 0; i < count; i++, elements += f->of->size) {
+        if (!(element_is_bare(f->of) ? layout_get(c, f->of, elements)
+                                     : get_struct(c, f->of, elements))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool get_field(struct cursor *c, const struct field *f, uint8_t *object)
+{
+    uint8_t *at = object + f->offset;
+    uint8_t *other = object + f->other;
+
+    switch (f->kind) {
+    case FIELD_U32:
+        return get_u32(c, f, (uint32_t *)at);
+    case FIELD_U64:
+        return get_uint(c, f, (uint64_t *)at);
+    case FIELD_I64:
+        return mp_get_int(c, (int64_t *)at);
+    case FIELD_ERR:
+        return get_err(c, (int *)at);
+    case FIELD_BOOL:
+        return mp_get_bool(c, (bool *)at);
+    case FIELD_NAME:
+        return get_name(c, f, (struct name *)at);
+    case FIELD_KEY:
+        return get_key(c, at);
+    case FIELD_BLOB:
+        return get_blob(c, f, at);
+    case FIELD_MAYBE_BLOB:
+        *(bool *)other = !mp_get_nil(c);
+        return !*(bool *)other || get_blob(c, f, at);
+    case FIELD_STRUCT:
+        return get_struct(c, f->of, at);
+    case FIELD_LIST:
+        return get_list(c, f, at, (uint32_t *)other);
+    }
+    CHECK(false);
+}
+
+bool layout_get(struct cursor *c, const struct layout *l, void *object)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        if (!get_field(c, &l->fields[i], object)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* --- releasing -------------------------------------------------------------------------------- */
+
+void layout_release(const struct layout *l, void *object)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        const struct field *f = &l->fields[i];
+        uint8_t *at = (uint8_t *)object + f->offset;
+
+        switch (f->kind) {
+        case FIELD_BLOB:
+        case FIELD_MAYBE_BLOB:
+            blob_unref(pointer_at(at));
+            set_pointer_at(at, NULL);
+            break;
+        case FIELD_LIST:
+            mem_free(pointer_at(at));
+            set_pointer_at(at, NULL);
+            *(uint32_t *)((uint8_t *)object + f->other) = 0;
+            break;
+        default: /* owns nothing, FIELD_STRUCT included */
+            break;
+        }
+    }
+}
