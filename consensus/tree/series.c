@@ -1,0 +1,106 @@
+#include "series.h"
+
+#include "check.h"
+#include "mem.h"
+
+enum { CAP_MIN = 4 };
+
+void series_done(struct series *s)
+{
+    mem_free(s->entries);
+    *s = (struct series){0};
+}
+
+size_t series_place(const struct series *s, uint64_t after)
+{
+    size_t low = 0;
+    size_t high = s->count;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (s->entries[mid].key > after) {
+            high = mid;
+        } else {
+            low = mid + 1;
+        }
+    }
+    return low;
+}
+
+/* The entry with exactly this key, or NULL. */
+static struct series_entry *entry_of(const struct series *s, uint64_t key)
+{
+    size_t at = series_place(s, key);
+
+    return at > 0 && s->entries[at - 1].key == key ? &s->entries[at - 1] : NULL;
+}
+
+static void set_cap(struct series *s, size_t cap)
+{
+    s->entries = mem_realloc(s->entries, cap * sizeof(struct series_entry));
+    s->cap = cap;
+}
+
+void series_append(struct series *s, uint64_t key, void *item)
+{
+    CHECK(item != NULL);
+    CHECK(s->count == 0 || key > s->entries[s->count - 1].key);
+    if (s->count == s->cap) {
+        set_cap(s, s->cap ? 2 * s->cap : CAP_MIN);
+    }
+    s->entries[s->count++] = (struct series_entry){key, item};
+    s->live++;
+}
+
+static void close_gaps(struct series *s)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->entries[i].item != NULL) {
+            s->entries[kept++] = s->entries[i];
+        }
+    }
+    s->count = kept;
+    if (kept == 0) {
+        series_done(s);
+    } else if (kept * 4 <= s->cap && kept * 2 >= CAP_MIN) {
+        set_cap(s, kept * 2);
+    }
+}
+
+void series_remove(struct series *s, uint64_t key)
+{
+    struct series_entry *e = entry_of(s, key);
+
+    CHECK(e != NULL);
+    CHECK(e->item != NULL);
+    e->item = NULL;
+    s->live--;
+    if (s->live * 2 < s->count) {
+        close_gaps(s);
+    }
+}
+
+void *series_get(const struct series *s, uint64_t key)
+{
+    const struct series_entry *e = entry_of(s, key);
+
+    return e != NULL ? e->item : NULL;
+}
+
+void *series_next(const struct series *s, uint64_t after)
+{
+    for (size_t i = series_place(s, after); i < s->count; i++) {
+        if (s->entries[i].item != NULL) {
+            return s->entries[i].item;
+        }
+    }
+    return NULL;
+}
+
+uint64_t series_last_key(const struct series *s)
+{
+    return s->count > 0 ? s->entries[s->count - 1].key : 0;
+}

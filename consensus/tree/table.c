@@ -1,0 +1,98 @@
+#include "table.h"
+
+#include <string.h>
+
+#include "check.h"
+#include "mem.h"
+
+enum { BUCKETS_MIN = 16 };
+
+void table_init(struct table *t, table_hash_fn hash)
+{
+    *t = (struct table){.cap = BUCKETS_MIN, .base = BUCKETS_MIN, .hash = hash};
+    t->buckets = mem_zalloc(BUCKETS_MIN * sizeof(struct table_link *));
+}
+
+void table_done(struct table *t)
+{
+    mem_free(t->buckets);
+    *t = (struct table){0};
+}
+
+static size_t bucket_of(const struct table *t, uint64_t hash)
+{
+    size_t at = (size_t)hash & (2 * t->base - 1);
+
+    return at < t->base + t->split ? at : at - t->base;
+}
+
+/* Deals the items of the next bucket out to it and to a new one at the end. */
+static void split_one(struct table *t)
+{
+    struct table_link *link = t->buckets[t->split];
+    size_t last = t->base + t->split;
+
+    if (last == t->cap) {
+        t->cap *= 2;
+        t->buckets = mem_realloc(t->buckets, t->cap * sizeof(struct table_link *));
+    }
+    t->buckets[t->split] = NULL;
+    t->buckets[last] = NULL;
+    t->split++;
+    while (link != NULL) {
+        struct table_link *next = link->next;
+        size_t at = bucket_of(t, t->hash(link));
+
+        link->next = t->buckets[at];
+        t->buckets[at] = link;
+        link = next;
+    }
+    if (t->split == t->base) {
+        t->base *= 2;
+        t->split = 0;
+    }
+}
+
+void table_add(struct table *t, struct table_link *link)
+{
+    size_t at;
+
+    if (t->count >= t->base + t->split) {
+        split_one(t);
+    }
+    at = bucket_of(t, t->hash(link));
+    link->next = t->buckets[at];
+    t->buckets[at] = link;
+    t->count++;
+}
+
+void table_remove(struct table *t, struct table_link *link)
+{
+    struct table_link **at = &t->buckets[bucket_of(t, t->hash(link))];
+
+    while (*at != link) {
+        CHECK(*at != NULL);
+        at = &(*at)->next;
+    }
+    *at = link->next;
+    t->count--;
+}
+
+struct table_link *table_chain(const struct table *t, uint64_t hash)
+{
+    return t->buckets[bucket_of(t, hash)];
+}
+
+struct table_link *table_take(struct table *t, size_t *pos)
+{
+    for (; *pos < t->base + t->split; (*pos)++) {
+        struct table_link *link = t->buckets[*pos];
+
+        if (link != NULL) {
+            t->buckets[*pos] = link->next;
+            t->count--;
+            return link;
+        }
+    }
+    return NULL;
+}

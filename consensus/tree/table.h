@@ -1,0 +1,42 @@
+#ifndef ZABFS_TABLE_H
+#define ZABFS_TABLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A chained hash table for the tree's millions of items. It grows by one bucket an insertion
+ * (linear hashing: Litwin, VLDB 1980), so that no transaction ever waits for a whole rehash. An
+ * item embeds a link of one pointer for each table it is in; its hash is computed again when its
+ * bucket is split. Nothing depends on addresses, and nothing iterates in the order of buckets but
+ * the release of everything. */
+struct table_link {
+    struct table_link *next;
+};
+
+typedef uint64_t (*table_hash_fn)(const struct table_link *link);
+
+struct table {
+    struct table_link **buckets;
+    size_t cap;   /* of `buckets` */
+    size_t base;  /* buckets at the start of this round, a power of two */
+    size_t split; /* buckets of this round that were split; base + split are in use */
+    size_t count; /* items */
+    table_hash_fn hash;
+};
+
+void table_init(struct table *t, table_hash_fn hash);
+void table_done(struct table *t); /* does not touch the items */
+
+void table_add(struct table *t, struct table_link *link);
+void table_remove(struct table *t, struct table_link *link); /* must be in it */
+
+/* The chain in which an item with this hash would be: walk `next` and compare keys. */
+struct table_link *table_chain(const struct table *t, uint64_t hash);
+
+/* Takes any one item out; NULL when empty. For releasing all: *pos starts at 0. */
+struct table_link *table_take(struct table *t, size_t *pos);
+
+/* The item that embeds `link` as `field`. */
+#define TABLE_ITEM(link, type, field) ((type *)((uintptr_t)(link)-offsetof(type, field)))
+
+#endif

@@ -1,0 +1,296 @@
+#include "tree_int.h"
+
+#include <string.h>
+
+#include "check.h"
+#include "err.h"
+#include "mem.h"
+
+/* Nodes: how they are made, linked, found and listed.
+ *
+ * A node is in two tables, by id and by (parent's id, name), and in its directory's list by cookie.
+ * The cookie is the directory's create counter after the create: it rises and is never reused, so
+ * that a listing that continues after a cookie neither repeats nor skips a child that stays. */
+
+static uint64_t hash_by_id(const struct table_link *link)
+{
+    return TABLE_ITEM(link, struct tree_node, by_id)->id;
+}
+
+static uint64_t hash_name(uint64_t parent, struct name name)
+{
+    return hash64(name.bytes, name.size, parent);
+}
+
+static uint64_t hash_by_name(const struct table_link *link)
+{
+    const struct tree_node *n = TABLE_ITEM(link, struct tree_node, by_name);
+
+    return hash_name(n->parent->id, tree_node_name(n));
+}
+
+static uint64_t hash_by_key(const struct table_link *link)
+{
+    const struct session *s = TABLE_ITEM(link, struct session, by_key);
+
+    return hash64(s->info.key.bytes, sizeof(s->info.key.bytes), 0);
+}
+
+struct tree_node *tnode_new(enum node_type type, struct name name)
+{
+    struct tree_node *n;
+
+    CHECK(name.size <= NAME_SIZE_MAX);
+    n = mem_zalloc(sizeof(*n) + name.size);
+    n->type = (uint8_t)type;
+    n->name_size = (uint8_t)name.size;
+    if (name.size > 0) {
+        memcpy(n->name, name.bytes, name.size);
+    }
+    if (type == NODE_DIR) {
+        n->dir = mem_zalloc(sizeof(*n->dir));
+    }
+    return n;
+}
+
+void tnode_free(struct tree_node *n)
+{
+    if (n->dir != NULL) {
+        series_done(&n->dir->children);
+        mem_free(n->dir);
+    }
+    blob_unref(n->value);
+    mem_free(n);
+}
+
+struct tree *tree_new_empty(void)
+{
+    struct tree *t = mem_zalloc(sizeof(*t));
+
+    t->node_id_next = TREE_ROOT_ID + 1;
+    table_init(&t->by_id, hash_by_id);
+    table_init(&t->by_name, hash_by_name);
+    table_init(&t->by_key, hash_by_key);
+    return t;
+}
+
+struct tree *tree_new(void)
+{
+    struct tree *t = tree_new_empty();
+    struct tree_node *root = tnode_new(NODE_DIR, (struct name){0});
+
+    root->id = TREE_ROOT_ID;
+    root->mode = 0755;
+    root->version = 1;
+    tree_link(t, root, root);
+    digest_add_node(t, root);
+    return t;
+}
+
+void tree_free(struct tree *t)
+{
+    struct table_link *link;
+    size_t pos = 0;
+
+    if (t == NULL) {
+        return;
+    }
+    sessions_free(t);
+    while ((link = table_take(&t->by_id, &pos)) != NULL) {
+        tnode_free(TABLE_ITEM(link, struct tree_node, by_id));
+    }
+    table_done(&t->by_id);
+    table_done(&t->by_name);
+    table_done(&t->by_key);
+    mem_free(t);
+}
+
+void tree_link(struct tree *t, struct tree_node *parent, struct tree_node *n)
+{
+    n->parent = parent;
+    table_add(&t->by_id, &n->by_id);
+    t->value_bytes += n->value != NULL ? n->value->size : 0;
+    if (parent == n) {
+        CHECK(t->root == NULL);
+        t->root = n;
+        return;
+    }
+    table_add(&t->by_name, &n->by_name);
+    series_append(&parent->dir->children, n->cookie, n);
+    if (n->dir != NULL) {
+        parent->dir->child_dirs++;
+    }
+}
+
+void tree_unlink(struct tree *t, struct tree_node *n)
+{
+    CHECK(n != t->root);
+    CHECK(n->dir == NULL || n->dir->children.live == 0);
+    table_remove(&t->by_id, &n->by_id);
+    table_remove(&t->by_name, &n->by_name);
+    series_remove(&n->parent->dir->children, n->cookie);
+    if (n->dir != NULL) {
+        n->parent->dir->child_dirs--;
+    }
+    t->value_bytes -= n->value != NULL ? n->value->size : 0;
+}
+
+void tnode_value_init(struct tree_node *n, struct blob *value)
+{
+    if (value != NULL && value->size == 0) {
+        blob_unref(value);
+        value = NULL;
+    }
+    n->value = value;
+    n->value_hash = value_hash(value);
+}
+
+void tree_value_set(struct tree *t, struct tree_node *n, struct blob *value)
+{
+    struct blob *old = n->value;
+
+    t->value_bytes -= old != NULL ? old->size : 0;
+    tnode_value_init(n, value);
+    t->value_bytes += n->value != NULL ? n->value->size : 0;
+    blob_unref(old);
+}
+
+struct tree_node *tnode_get(const struct tree *t, uint64_t id)
+{
+    for (struct table_link *l = table_chain(&t->by_id, id); l != NULL; l = l->next) {
+        struct tree_node *n = TABLE_ITEM(l, struct tree_node, by_id);
+
+        if (n->id == id) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
+struct tree_node *tnode_child(const struct tree *t, const struct tree_node *dir, struct name name)
+{
+    struct table_link *l;
+
+    if (name.size == 0 || name.size > NAME_SIZE_MAX) {
+        return NULL;
+    }
+    for (l = table_chain(&t->by_name, hash_name(dir->id, name)); l != NULL; l = l->next) {
+        struct tree_node *n = TABLE_ITEM(l, struct tree_node, by_name);
+
+        if (n->parent == dir && n->name_size == name.size &&
+            memcmp(n->name, name.bytes, name.size) == 0) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
+const struct tree_node *tnode_walk(const struct tree_node *n)
+{
+    const struct tree_node *next = NULL;
+
+    if (n->dir != NULL) {
+        next = series_next(&n->dir->children, 0);
+    }
+    while (next == NULL && n->parent != n) {
+        next = series_next(&n->parent->dir->children, n->cookie);
+        n = n->parent;
+    }
+    return next;
+}
+
+/* --- what others may ask --- */
+
+uint64_t tree_index(const struct tree *t)
+{
+    return t->index;
+}
+
+uint64_t tree_node_count(const struct tree *t)
+{
+    return t->by_id.count;
+}
+
+uint64_t tree_value_bytes(const struct tree *t)
+{
+    return t->value_bytes;
+}
+
+const struct tree_node *tree_node(const struct tree *t, uint64_t id)
+{
+    return tnode_get(t, id);
+}
+
+int tree_lookup(const struct tree *t, uint64_t dir, struct name name, const struct tree_node **ret)
+{
+    const struct tree_node *d = tnode_get(t, dir);
+    const struct tree_node *n;
+
+    if (d == NULL) {
+        return ERR_NOENT;
+    }
+    if (d->dir == NULL) {
+        return ERR_NOTDIR;
+    }
+    n = tnode_child(t, d, name);
+    if (n == NULL) {
+        return ERR_NOENT;
+    }
+    *ret = n;
+    return 0;
+}
+
+void tree_node_attr(const struct tree_node *n, struct attr *ret)
+{
+    const struct tree_dir *d = n->dir;
+
+    *ret = (struct attr){
+        .id = n->id,
+        .parent = n->parent->id,
+        .type = (enum node_type)n->type,
+        .mode = n->mode,
+        .uid = n->uid,
+        .gid = n->gid,
+        .size = d != NULL          ? d->children.live
+                : n->value != NULL ? n->value->size
+                                   : 0,
+        .nlink = d != NULL ? 2 + d->child_dirs : 1,
+        .version = n->version,
+        .cversion = d != NULL ? d->cversion : 0,
+        .aversion = n->aversion,
+        .czxid = n->czxid,
+        .mzxid = n->mzxid,
+        .pzxid = d != NULL ? d->pzxid : n->czxid,
+        .atime_ns = n->atime_ns,
+        .mtime_ns = n->mtime_ns,
+        .ctime_ns = n->ctime_ns,
+    };
+}
+
+struct blob *tree_node_value(const struct tree_node *n)
+{
+    return n->value;
+}
+
+struct name tree_node_name(const struct tree_node *n)
+{
+    return (struct name){n->name, n->name_size};
+}
+
+bool tree_readdir(const struct tree *t, const struct tree_node *dir, uint64_t after,
+                  tree_fill_fn fill, void *ctx)
+{
+    const struct series *s;
+
+    (void)t;
+    CHECK(dir->dir != NULL);
+    s = &dir->dir->children;
+    for (size_t i = series_place(s, after); i < s->count; i++) {
+        const struct tree_node *child = s->entries[i].item;
+
+        if (child != NULL && !fill(ctx, child->cookie, child)) {
+            return false;
+        }
+    }
+    return true;
+}

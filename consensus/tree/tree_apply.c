@@ -1,0 +1,548 @@
+#include "tree_int.h"
+
+#include <string.h>
+
+#include "check.h"
+#include "err.h"
+#include "name.h"
+
+/* What each operation does.
+ *
+ * Happy path: tree_apply() moves index and time, finds the session and sees that the request is new
+ * (tree_session.c), the operation checks everything it needs before it changes anything, changes
+ * the node and its directory, fills reply and event, and the reply goes into a slot of the session.
+ *
+ * Refusals: an apply_*() that returns an ERR_ code has changed nothing. The refusal is a reply like
+ * any other and is kept in a slot, so that a retry hears the same.
+ *
+ * Every change of a node is bracketed by digest_drop_node() and digest_add_node(). */
+
+static uint32_t blob_size(const struct blob *b)
+{
+    return b != NULL ? b->size : 0;
+}
+
+static int check_value_size(const struct txn *txn, uint64_t size)
+{
+    return size > txn->value_size_max || size > VALUE_SIZE_MAX ? ERR_TOOBIG : 0;
+}
+
+/* The node is as the event is to show it. */
+static void add_event(struct txn_result *ret, const struct txn *txn, const struct tree_node *n,
+                      enum change_kind kind)
+{
+    struct event *e = &ret->changes[ret->change_count++];
+
+    *e = (struct event){
+        .index = txn->index,
+        .dir = n->parent->id,
+        .name = tree_node_name(n),
+        .kind = kind,
+        .session = txn->session,
+        .xid = txn->request.xid,
+    };
+    tree_node_attr(n, &e->attr);
+    if ((kind == CHANGE_CREATE || kind == CHANGE_SET) && n->type == NODE_FILE &&
+        blob_size(n->value) <= EVENT_VALUE_SIZE_MAX) {
+        e->has_value = true;
+        e->value = blob_ref(n->value);
+    }
+}
+
+static int dir_get(const struct tree *t, uint64_t id, struct tree_node **ret)
+{
+    struct tree_node *dir = tnode_get(t, id);
+
+    if (dir == NULL) {
+        return ERR_NOENT;
+    }
+    if (dir->dir == NULL) {
+        return ERR_NOTDIR;
+    }
+    *ret = dir;
+    return 0;
+}
+
+/* The list of children of `dir` is changed by the transaction that is being applied. */
+static void dir_changed(const struct tree *t, struct tree_node *dir)
+{
+    dir->dir->cversion++;
+    dir->dir->pzxid = t->index;
+    dir->mtime_ns = t->time_ns;
+    dir->ctime_ns = t->time_ns;
+}
+
+/* --- create --- */
+
+static bool name_is(struct name name, const char *text)
+{
+    return name.size == strlen(text) && memcmp(name.bytes, text, name.size) == 0;
+}
+
+/* A name that may be created in `dir`, whether or not it is taken. */
+static int create_name_check(const struct tree *t, const struct tree_node *dir, struct name name)
+{
+    int err = name_check(name.bytes, name.size);
+
+    if (err != 0) {
+        return err;
+    }
+    if (name_is(name, ".data") || (dir == t->root && name_is(name, ".zabfs"))) {
+        return ERR_PERM;
+    }
+    return 0;
+}
+
+/* Makes a sequential name that is free into `to`. A number whose name someone took by spelling it
+ * out is passed over for good: else the prefix would be blocked for as long as that node stays. */
+static int create_name_make(const struct tree *t, const struct tree_node *dir, struct name prefix,
+                            char to[NAME_SIZE_MAX + 1], struct name *ret, uint64_t *ret_number)
+{
+    uint64_t number = dir->dir->create_count;
+    struct name name = {to, 0};
+
+    for (;; number++) {
+        size_t size;
+        int err = name_make_sequential(prefix.bytes, prefix.size, number, to, &size);
+
+        if (err != 0) {
+            return err;
+        }
+        name.size = (uint32_t)size;
+        err = create_name_check(t, dir, name);
+        if (err != 0) {
+            return err;
+        }
+        if (tnode_child(t, dir, name) == NULL) {
+            *ret = name;
+            *ret_number = number;
+            return 0;
+        }
+    }
+}
+
+static int create_value_check(const struct txn *txn, enum node_type type, const struct blob *value)
+{
+    uint32_t size = blob_size(value);
+
+    switch (type) {
+    case NODE_FILE:
+        return check_value_size(txn, size);
+    case NODE_DIR:
+        return size > 0 ? ERR_INVAL : 0;
+    case NODE_SYMLINK:
+        if (size == 0 || memchr(value->data, '\0', size) != NULL) {
+            return ERR_INVAL;
+        }
+        return size > SYMLINK_SIZE_MAX ? ERR_NAMETOOLONG : 0;
+    default:
+        return ERR_INVAL;
+    }
+}
+
+static struct tree_node *create_node(struct tree *t, const struct txn *txn, struct tree_node *dir,
+                                     struct name name)
+{
+    const struct request *r = &txn->request;
+    struct tree_node *n = tnode_new(r->u.create.type, name);
+
+    n->id = t->node_id_next++;
+    n->mode = r->u.create.mode & 07777;
+    n->uid = r->u.create.uid;
+    n->gid = r->u.create.gid;
+    n->version = 1;
+    n->czxid = txn->index;
+    n->mzxid = txn->index;
+    n->atime_ns = t->time_ns;
+    n->mtime_ns = t->time_ns;
+    n->ctime_ns = t->time_ns;
+    n->cookie = dir->dir->create_count;
+    if (n->dir != NULL) {
+        n->dir->pzxid = txn->index;
+    }
+    tnode_value_init(n, blob_ref(r->u.create.value));
+    tree_link(t, dir, n);
+    digest_add_node(t, n);
+    return n;
+}
+
+static int apply_create(struct tree *t, const struct txn *txn, struct txn_result *ret)
+{
+    const struct request *r = &txn->request;
+    struct name name = r->u.create.name;
+    char made[NAME_SIZE_MAX + 1];
+    struct tree_node *dir;
+    struct tree_node *n;
+    uint64_t number;
+    int err = dir_get(t, r->u.create.dir, &dir);
+
+    if (err == 0) {
+        err = create_value_check(txn, r->u.create.type, r->u.create.value);
+    }
+    if (err != 0) {
+        return err;
+    }
+    if (r->u.create.flags & CREATE_SEQUENTIAL) {
+        err = create_name_make(t, dir, name, made, &name, &number);
+    } else {
+        number = dir->dir->create_count;
+        err = create_name_check(t, dir, name);
+        if (err == 0 && tnode_child(t, dir, name) != NULL) {
+            err = ERR_EXISTS;
+        }
+    }
+    if (err != 0) {
+        return err;
+    }
+    digest_drop_node(t, dir);
+    dir->dir->create_count = number + 1;
+    n = create_node(t, txn, dir, name);
+    dir_changed(t, dir);
+    digest_add_node(t, dir);
+    tree_node_attr(n, &ret->reply.u.create.attr);
+    ret->reply.u.create.name = tree_node_name(n);
+    add_event(ret, txn, n, CHANGE_CREATE);
+    return 0;
+}
+
+/* --- remove --- */
+
+static int remove_find(const struct tree *t, const struct request *r, struct tree_node **ret)
+{
+    struct tree_node *dir;
+    struct tree_node *n;
+    int err = dir_get(t, r->u.remove.dir, &dir);
+
+    if (err != 0) {
+        return err;
+    }
+    if (dir == t->root && r->u.remove.name.size == 0) {
+        return ERR_BUSY;
+    }
+    n = tnode_child(t, dir, r->u.remove.name);
+    if (n == NULL) {
+        return ERR_NOENT;
+    }
+    if (r->u.remove.flags & REMOVE_DIR) {
+        if (n->dir == NULL) {
+            return ERR_NOTDIR;
+        }
+        if (n->dir->children.live > 0) {
+            return ERR_NOTEMPTY;
+        }
+    } else if (n->dir != NULL) {
+        return ERR_ISDIR;
+    }
+    *ret = n;
+    return 0;
+}
+
+static int apply_remove(struct tree *t, const struct txn *txn, struct txn_result *ret)
+{
+    struct tree_node *dir;
+    struct tree_node *n;
+    int err = remove_find(t, &txn->request, &n);
+
+    if (err != 0) {
+        return err;
+    }
+    dir = n->parent;
+    add_event(ret, txn, n, CHANGE_REMOVE);
+    memcpy(t->name_gone, n->name, n->name_size);
+    ret->changes[0].name.bytes = t->name_gone;
+    ret->reply.u.remove.id = n->id;
+    digest_drop_node(t, dir);
+    digest_drop_node(t, n);
+    tree_unlink(t, n);
+    tnode_free(n);
+    dir_changed(t, dir);
+    digest_add_node(t, dir);
+    return 0;
+}
+
+/* --- set, append, setattr --- */
+
+static int file_get(const struct tree *t, uint64_t id, struct tree_node **ret)
+{
+    struct tree_node *n = tnode_get(t, id);
+
+    if (n == NULL) {
+        return ERR_NOENT;
+    }
+    if (n->type != NODE_FILE) {
+        return n->type == NODE_DIR ? ERR_ISDIR : ERR_INVAL;
+    }
+    *ret = n;
+    return 0;
+}
+
+/* A new version of the value; takes over one reference. Outside the digest, like all node_*. */
+static void node_set_value(struct tree *t, struct tree_node *n, struct blob *value)
+{
+    tree_value_set(t, n, value);
+    n->version++;
+    n->mzxid = t->index;
+    n->mtime_ns = t->time_ns;
+    n->ctime_ns = t->time_ns;
+}
+
+static int apply_set(struct tree *t, const struct txn *txn, struct txn_result *ret)
+{
+    const struct request *r = &txn->request;
+    struct tree_node *n;
+    int err = file_get(t, r->u.set.id, &n);
+
+    if (err != 0) {
+        return err;
+    }
+    if (r->u.set.if_version != VERSION_ANY && r->u.set.if_version != n->version) {
+        return ERR_VERSION;
+    }
+    err = check_value_size(txn, blob_size(r->u.set.value));
+    if (err != 0) {
+        return err;
+    }
+    digest_drop_node(t, n);
+    node_set_value(t, n, blob_ref(r->u.set.value));
+    digest_add_node(t, n);
+    tree_node_attr(n, &ret->reply.u.attr);
+    add_event(ret, txn, n, CHANGE_SET);
+    return 0;
+}
+
+/* The value cut or extended with zeros to `size` bytes: a new reference. */
+static struct blob *value_resized(struct blob *value, size_t size)
+{
+    size_t kept = blob_size(value) < size ? blob_size(value) : size;
+    struct blob *b;
+
+    if (size == blob_size(value)) {
+        return blob_ref(value);
+    }
+    b = blob_new_uninit(size);
+    if (kept > 0) {
+        memcpy(b->data, value->data, kept);
+    }
+    memset(b->data + kept, 0, size - kept);
+    return b;
+}
+
+static int apply_append(struct tree *t, const struct txn *txn, struct txn_result *ret)
+{
+    const struct blob *more = txn->request.u.append.value;
+    uint32_t more_size = blob_size(more);
+    struct blob *value;
+    struct tree_node *n;
+    uint32_t size;
+    int err = file_get(t, txn->request.u.append.id, &n);
+
+    if (err != 0) {
+        return err;
+    }
+    size = blob_size(n->value);
+    err = check_value_size(txn, (uint64_t)size + more_size);
+    if (err != 0) {
+        return err;
+    }
+    value = value_resized(n->value, size + more_size);
+    if (more_size > 0) {
+        memcpy(value->data + size, more->data, more_size);
+    }
+    digest_drop_node(t, n);
+    node_set_value(t, n, value);
+    digest_add_node(t, n);
+    tree_node_attr(n, &ret->reply.u.attr);
+    add_event(ret, txn, n, CHANGE_SET);
+    return 0;
+}
+
+/* What the node's attributes are after the request. */
+struct attr_set {
+    uint32_t uid, gid;
+    uint16_t mode;
+    int64_t atime_ns, mtime_ns;
+};
+
+/* True if the request changes an attribute. "Now" always does: whoever touches a file wants that to
+ * be seen, and time may stand still while the leader's clock is behind. */
+static bool attr_set_make(const struct tree *t, const struct request *r, const struct tree_node *n,
+                          struct attr_set *ret)
+{
+    uint32_t mask = r->u.setattr.mask;
+    struct attr_set a = {n->uid, n->gid, n->mode, n->atime_ns, n->mtime_ns};
+
+    if (mask & SETATTR_MODE) {
+        a.mode = r->u.setattr.mode & 07777;
+    }
+    if (mask & SETATTR_UID) {
+        a.uid = r->u.setattr.uid;
+    }
+    if (mask & SETATTR_GID) {
+        a.gid = r->u.setattr.gid;
+    }
+    if (mask & SETATTR_ATIME) {
+        a.atime_ns = r->u.setattr.atime_ns;
+    }
+    if (mask & SETATTR_MTIME) {
+        a.mtime_ns = r->u.setattr.mtime_ns;
+    }
+    if (mask & SETATTR_ATIME_NOW) {
+        a.atime_ns = t->time_ns;
+    }
+    if (mask & SETATTR_MTIME_NOW) {
+        a.mtime_ns = t->time_ns;
+    }
+    *ret = a;
+    return (mask & (SETATTR_ATIME_NOW | SETATTR_MTIME_NOW)) != 0 || a.mode != n->mode ||
+           a.uid != n->uid || a.gid != n->gid || a.atime_ns != n->atime_ns ||
+           a.mtime_ns != n->mtime_ns;
+}
+
+static int apply_setattr(struct tree *t, const struct txn *txn, struct txn_result *ret)
+{
+    const struct request *r = &txn->request;
+    uint32_t mask = r->u.setattr.mask;
+    bool resize = (mask & SETATTR_SIZE) != 0;
+    struct tree_node *n = tnode_get(t, r->u.setattr.id);
+    struct attr_set a;
+    bool changed;
+    int err = n == NULL ? ERR_NOENT : 0;
+
+    if (resize) {
+        err = file_get(t, r->u.setattr.id, &n);
+        if (err == 0) {
+            err = check_value_size(txn, r->u.setattr.size);
+        }
+    }
+    if (err != 0) {
+        return err;
+    }
+    changed = attr_set_make(t, r, n, &a);
+    if (changed || resize) {
+        digest_drop_node(t, n);
+        if (resize) {
+            node_set_value(t, n, value_resized(n->value, (size_t)r->u.setattr.size));
+        }
+        if (!resize || (mask & SETATTR_MTIME)) { /* a time that was asked for wins */
+            n->mtime_ns = a.mtime_ns;
+        }
+        n->mode = a.mode;
+        n->uid = a.uid;
+        n->gid = a.gid;
+        n->atime_ns = a.atime_ns;
+        n->ctime_ns = t->time_ns;
+        n->aversion += changed ? 1 : 0;
+        digest_add_node(t, n);
+        add_event(ret, txn, n, resize ? CHANGE_SET : CHANGE_SETATTR);
+    }
+    tree_node_attr(n, &ret->reply.u.attr);
+    return 0;
+}
+
+/* --- sessions and all --- */
+
+static int apply_session_close(struct tree *t, const struct txn *txn, struct txn_result *ret)
+{
+    uint64_t named = txn->request.u.session_close.session;
+    struct session *s;
+
+    if (txn->session != 0 && named != 0 && named != txn->session) {
+        return ERR_PERM;
+    }
+    s = session_get(t, named != 0 ? named : txn->session);
+    if (s == NULL) {
+        return ERR_EXPIRED;
+    }
+    ret->session_gone = s->info.id;
+    session_end(t, s);
+    return 0;
+}
+
+static int apply_op(struct tree *t, const struct txn *txn, struct txn_result *ret)
+{
+    switch (txn->request.op) {
+    case OP_CREATE:
+        return apply_create(t, txn, ret);
+    case OP_SET:
+        return apply_set(t, txn, ret);
+    case OP_APPEND:
+        return apply_append(t, txn, ret);
+    case OP_SETATTR:
+        return apply_setattr(t, txn, ret);
+    case OP_REMOVE:
+        return apply_remove(t, txn, ret);
+    case OP_SESSION_CLOSE:
+        return apply_session_close(t, txn, ret);
+    default:
+        return ERR_UNSUPPORTED;
+    }
+}
+
+/* A session's request: at most once, and with the same answer for ever. */
+static void apply_of_session(struct tree *t, const struct txn *txn, struct txn_result *ret)
+{
+    struct session *s = session_get(t, txn->session);
+    const struct slot *slot;
+
+    if (s == NULL) {
+        ret->reply.err = ERR_EXPIRED;
+        return;
+    }
+    session_floor_raise(t, s, txn->request.xid_floor);
+    if (txn->request.xid < s->info.xid_floor) {
+        ret->reply.err = ERR_ABANDONED;
+        return;
+    }
+    slot = session_slot(s, txn->request.xid);
+    if (slot != NULL) {
+        ret->reply = slot->reply;
+        ret->duplicate = true;
+        return;
+    }
+    if (s->info.slot_count >= CLIENT_REQUESTS_MAX) {
+        ret->reply.err = ERR_OVERLOAD;
+        return;
+    }
+    ret->reply.err = apply_op(t, txn, ret);
+    if (ret->session_gone != txn->session) {
+        session_slot_add(t, s, &ret->reply);
+    }
+}
+
+void tree_apply(struct tree *t, const struct txn *txn, struct txn_result *ret)
+{
+    const struct request *r = &txn->request;
+
+    CHECK(txn->index == t->index + 1);
+    CHECK(op_is_write(r->op));
+    t->index = txn->index;
+    if (txn->time_ns > t->time_ns) {
+        t->time_ns = txn->time_ns;
+    }
+    *ret = (struct txn_result){
+        .session = txn->session,
+        .reply = {.op = r->op, .xid = r->xid, .index = txn->index},
+    };
+    if (r->op == OP_SESSION_OPEN) {
+        ret->reply.err = session_open(t, txn, ret);
+    } else if (r->op == OP_SESSION_CLOSE && txn->session == 0) {
+        ret->reply.err = apply_session_close(t, txn, ret);
+    } else {
+        apply_of_session(t, txn, ret);
+    }
+}
+
+void tree_skip(struct tree *t, uint64_t index)
+{
+    CHECK(index == t->index + 1);
+    t->index = index;
+}
+
+void txn_result_done(struct txn_result *r)
+{
+    /* The reply to a write owns nothing; an event owns its value. */
+    for (uint32_t i = 0; i < r->change_count; i++) {
+        blob_unref(r->changes[i].value);
+    }
+    *r = (struct txn_result){0};
+}

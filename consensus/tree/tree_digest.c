@@ -1,0 +1,175 @@
+#include "tree_int.h"
+
+#include <utlist.h>
+
+#include "check.h"
+#include "name.h"
+
+/* The digest is the sum of the hashes of all records (tree_record.c), each seeded with what the
+ * record belongs to but does not hold: a node's with the hash of its value, a slot's with its
+ * session. A sum, so that a change costs the hash of what is changed, before and after, whatever
+ * the size of the tree (Bellare and Micciancio's AdHash; against mistakes, not adversaries). */
+
+uint64_t value_hash(const struct blob *value)
+{
+    return value != NULL ? hash64(value->data, value->size, 0) : 0;
+}
+
+static uint64_t node_hash(const struct tree_node *n)
+{
+    uint8_t record[RECORD_SIZE_MAX];
+
+    return hash64(record, record_put_node(n, record), n->value_hash);
+}
+
+static uint64_t session_hash(const struct session *s)
+{
+    uint8_t record[RECORD_SIZE_MAX];
+
+    return hash64(record, record_put_session(s, record), 0);
+}
+
+static uint64_t slot_hash(const struct session *s, const struct slot *r)
+{
+    uint8_t record[RECORD_SIZE_MAX];
+
+    return hash64(record, record_put_slot(r, record), s->info.id);
+}
+
+static uint64_t head_hash(const struct tree *t)
+{
+    uint8_t record[RECORD_SIZE_MAX];
+
+    return hash64(record, record_put_head(t, record), 0);
+}
+
+void digest_add_node(struct tree *t, const struct tree_node *n)
+{
+    t->digest += node_hash(n);
+}
+
+void digest_drop_node(struct tree *t, const struct tree_node *n)
+{
+    t->digest -= node_hash(n);
+}
+
+void digest_add_session(struct tree *t, const struct session *s)
+{
+    t->digest += session_hash(s);
+}
+
+void digest_drop_session(struct tree *t, const struct session *s)
+{
+    t->digest -= session_hash(s);
+}
+
+void digest_add_slot(struct tree *t, const struct session *s, const struct slot *r)
+{
+    t->digest += slot_hash(s, r);
+}
+
+void digest_drop_slot(struct tree *t, const struct session *s, const struct slot *r)
+{
+    t->digest -= slot_hash(s, r);
+}
+
+uint64_t tree_digest(const struct tree *t)
+{
+    return t->digest + head_hash(t);
+}
+
+/* --- audit --- */
+
+static void audit_dir(const struct tree_node *n)
+{
+    const struct series *s = &n->dir->children;
+    uint64_t cookie = 0;
+    size_t live = 0;
+    uint32_t dirs = 0;
+
+    CHECK(s->count == 0 || s->live * 2 >= s->count);
+    for (size_t i = 0; i < s->count; i++) {
+        const struct tree_node *child = s->entries[i].item;
+
+        CHECK(s->entries[i].key > cookie);
+        cookie = s->entries[i].key;
+        if (child == NULL) {
+            continue;
+        }
+        CHECK(child->cookie == cookie);
+        CHECK(child->parent == n);
+        live++;
+        dirs += child->dir != NULL ? 1 : 0;
+    }
+    CHECK(cookie <= n->dir->create_count);
+    CHECK(live == s->live);
+    CHECK(dirs == n->dir->child_dirs);
+}
+
+static void audit_node(const struct tree *t, const struct tree_node *n)
+{
+    CHECK(n->id < t->node_id_next);
+    CHECK(tnode_get(t, n->id) == n);
+    CHECK((n->type == NODE_DIR) == (n->dir != NULL));
+    CHECK(n->version > 0);
+    CHECK(n->czxid <= n->mzxid);
+    CHECK(n->mzxid <= t->index);
+    CHECK(n->value == NULL || n->value->size > 0);
+    CHECK(n->value_hash == value_hash(n->value));
+    if (n == t->root) {
+        CHECK(n->parent == n);
+    } else {
+        CHECK(name_check(n->name, n->name_size) == 0);
+        CHECK(tnode_child(t, n->parent, tree_node_name(n)) == n);
+        CHECK(series_get(&n->parent->dir->children, n->cookie) == n);
+    }
+    if (n->dir != NULL) {
+        audit_dir(n);
+    }
+}
+
+static uint64_t audit_session(const struct tree *t, const struct session *s)
+{
+    uint64_t digest = session_hash(s);
+    const struct slot *r;
+    uint32_t slots = 0;
+
+    CHECK(s->info.id <= t->index);
+    CHECK(session_get(t, s->info.id) == s);
+    CHECK(session_find(t, &s->info.key) == s);
+    DL_FOREACH (s->slots, r) {
+        CHECK(r->reply.xid >= s->info.xid_floor);
+        CHECK(r == s->slots || r->reply.xid > r->prev->reply.xid);
+        digest += slot_hash(s, r);
+        slots++;
+    }
+    CHECK(slots == s->info.slot_count);
+    CHECK(slots <= CLIENT_REQUESTS_MAX);
+    return digest;
+}
+
+uint64_t tree_audit(const struct tree *t)
+{
+    const struct session *s;
+    uint64_t digest = head_hash(t);
+    uint64_t nodes = 0;
+    uint64_t value_bytes = 0;
+    uint64_t sessions = 0;
+
+    for (const struct tree_node *n = t->root; n != NULL; n = tnode_walk(n)) {
+        audit_node(t, n);
+        digest += node_hash(n);
+        nodes++;
+        value_bytes += n->value != NULL ? n->value->size : 0;
+    }
+    for (uint64_t id = 0; (s = series_next(&t->sessions, id)) != NULL; id = s->info.id) {
+        digest += audit_session(t, s);
+        sessions++;
+    }
+    CHECK(nodes == t->by_id.count);
+    CHECK(nodes == t->by_name.count + 1);
+    CHECK(value_bytes == t->value_bytes);
+    CHECK(sessions == t->by_key.count);
+    CHECK(sessions == t->sessions.live);
+    return digest;
+}

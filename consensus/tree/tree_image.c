@@ -1,0 +1,104 @@
+#include "tree_int.h"
+
+#include <string.h>
+
+/* The state as a stream of records: HEAD; the nodes, depth first and children by cookie, so that a
+ * directory comes before what is in it; the sessions by id, each with its slots by xid; END. The
+ * order is that of the state itself, not of memory, so that members write the same bytes.
+ *
+ * The only storage is the record being copied out. Values are copied from where they are. */
+
+enum stage { STAGE_HEAD, STAGE_NODES, STAGE_SESSIONS, STAGE_DONE };
+
+_Static_assert(sizeof(((struct tree_image *)NULL)->record) >= RECORD_SIZE_MAX,
+               "a record fits its place");
+
+void tree_image_begin(struct tree_image *it, const struct tree *t)
+{
+    *it = (struct tree_image){
+        .tree = t,
+        .stage = STAGE_HEAD,
+        .node = t->root,
+        .session = series_next(&t->sessions, 0),
+    };
+}
+
+static size_t put_next_node(struct tree_image *it)
+{
+    const struct tree_node *n = it->node;
+
+    it->value = n->value;
+    it->value_at = 0;
+    it->node = tnode_walk(n);
+    if (it->node == NULL) {
+        it->stage = STAGE_SESSIONS;
+    }
+    return record_put_node(n, it->record);
+}
+
+/* A slot of the session that was begun, or the next session, or the end. */
+static size_t put_next_of_sessions(struct tree_image *it)
+{
+    const struct session *s = it->session;
+    const struct slot *r = it->slot;
+
+    if (r != NULL) {
+        it->slot = r->next;
+        return record_put_slot(r, it->record);
+    }
+    if (s != NULL) {
+        it->slot = s->slots;
+        it->session = series_next(&it->tree->sessions, s->info.id);
+        return record_put_session(s, it->record);
+    }
+    it->stage = STAGE_DONE;
+    return record_put_end(it->tree, it->record);
+}
+
+/* Makes the next record ready to be copied out; false at the end. */
+static bool next_record(struct tree_image *it)
+{
+    switch ((enum stage)it->stage) {
+    case STAGE_HEAD:
+        it->stage = STAGE_NODES;
+        it->record_size = record_put_head(it->tree, it->record);
+        break;
+    case STAGE_NODES:
+        it->record_size = put_next_node(it);
+        break;
+    case STAGE_SESSIONS:
+        it->record_size = put_next_of_sessions(it);
+        break;
+    case STAGE_DONE:
+        return false;
+    }
+    it->record_at = 0;
+    return true;
+}
+
+/* Copies what `to` takes of bytes `*at` to `size`, moves *at, returns how many. */
+static size_t copy_out(uint8_t *to, size_t cap, const uint8_t *bytes, size_t size, size_t *at)
+{
+    size_t n = size - *at < cap ? size - *at : cap;
+
+    memcpy(to, bytes + *at, n);
+    *at += n;
+    return n;
+}
+
+size_t tree_image_read(struct tree_image *it, uint8_t *to, size_t cap)
+{
+    size_t done = 0;
+
+    while (done < cap) {
+        if (it->record_at < it->record_size) {
+            done += copy_out(to + done, cap - done, it->record, it->record_size, &it->record_at);
+        } else if (it->value != NULL && it->value_at < it->value->size) {
+            done +=
+                copy_out(to + done, cap - done, it->value->data, it->value->size, &it->value_at);
+        } else if (!next_record(it)) {
+            break;
+        }
+    }
+    return done;
+}

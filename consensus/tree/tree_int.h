@@ -1,0 +1,156 @@
+#ifndef ZABFS_TREE_INT_H
+#define ZABFS_TREE_INT_H
+
+#include "hash.h"
+#include "series.h"
+#include "table.h"
+#include "tree.h"
+
+/* Private to the tree's own files. Who does what:
+ *   tree.c          nodes: making, linking, finding, listing
+ *   tree_apply.c    what each operation does
+ *   tree_session.c  sessions and their reply slots: exactly once
+ *   tree_record.c   the byte form of a node, a session, a slot: for digest and image alike
+ *   tree_digest.c   hashes over records, and the audit
+ *   tree_image.c    the whole state as a stream of records; tree_loader.c reads it back
+ *   table.c         hash table; series.c array in rising order; interest.c stands alone
+ */
+
+/* What only directories have. */
+struct tree_dir {
+    struct series children; /* struct tree_node by cookie */
+    uint64_t create_count;  /* creates ever made here: the next sequential number */
+    uint64_t cversion;
+    uint64_t pzxid;
+    uint32_t child_dirs;
+};
+
+/* There are millions of these, so that bytes count. What few nodes have (later: the owner of an
+ * ephemeral, extended attributes, locks) goes to a struct of its own, like `dir`. cversion and
+ * pzxid of what is not a directory never change: they are 0 and czxid. */
+struct tree_node {
+    struct table_link by_id;
+    struct table_link by_name; /* under (parent's id, name); the root is not in that table */
+    uint64_t id;
+    struct tree_node *parent; /* the root's is itself */
+    struct tree_dir *dir;     /* owned; NULL: not a directory */
+    struct blob *value;       /* one reference; NULL is empty, never a blob of size 0 */
+    uint64_t value_hash;      /* 0 without a value */
+    uint64_t cookie;          /* place in the parent's list; the root's is 0 */
+    uint64_t version, aversion;
+    uint64_t czxid, mzxid;
+    int64_t atime_ns, mtime_ns, ctime_ns;
+    uint32_t uid, gid;
+    uint16_t mode;
+    uint8_t type; /* enum node_type */
+    uint8_t name_size;
+    char name[];
+};
+
+/* The reply to one request of a session, kept until the session's floor passes its xid. */
+struct slot {
+    struct slot *prev, *next;
+    struct reply reply; /* of a write: owns nothing; a name in it points at `name` */
+    char name[];
+};
+
+struct session {
+    struct table_link by_key;
+    struct slot *slots; /* owned, by rising xid */
+    struct tree_session info;
+};
+
+struct tree {
+    uint64_t index;
+    int64_t time_ns;       /* of the last transaction; never falls */
+    uint64_t node_id_next; /* ids are never reused */
+    uint64_t value_bytes;
+    uint64_t digest; /* sum over nodes, sessions and slots; tree_digest() adds the head */
+    struct tree_node *root;
+    struct table by_id;
+    struct table by_name;
+    struct series sessions; /* struct session by id */
+    struct table by_key;
+    char name_gone[NAME_SIZE_MAX]; /* of the node removed last, for its event */
+};
+
+/* --- tree.c --- */
+
+/* A node with this type and name, everything else zero, linked nowhere. */
+struct tree_node *tnode_new(enum node_type type, struct name name);
+void tnode_free(struct tree_node *n);
+/* Links a node with its id, cookie and value set, below `parent` (itself for the root). Counts it,
+ * leaves versions, times and the digest to the caller. */
+void tree_link(struct tree *t, struct tree_node *parent, struct tree_node *n);
+void tree_unlink(struct tree *t, struct tree_node *n); /* not the root; keeps the memory */
+/* Takes over one reference. For a node that is linked, and not in the digest at the moment. */
+void tree_value_set(struct tree *t, struct tree_node *n, struct blob *value);
+void tnode_value_init(struct tree_node *n, struct blob *value); /* before it is linked */
+struct tree_node *tnode_get(const struct tree *t, uint64_t id);
+struct tree_node *tnode_child(const struct tree *t, const struct tree_node *dir, struct name name);
+/* The node after `n` when directories are walked depth first, children by cookie; NULL: the end. */
+const struct tree_node *tnode_walk(const struct tree_node *n);
+struct tree *tree_new_empty(void); /* not even a root */
+
+/* --- tree_session.c --- */
+
+struct session *session_get(const struct tree *t, uint64_t id);
+struct session *session_find(const struct tree *t, const struct session_key *key);
+struct session *session_add(struct tree *t, const struct tree_session *info);
+int session_open(struct tree *t, const struct txn *txn, struct txn_result *ret);
+/* Ends it, releases its slots, and takes all from the digest. */
+void session_end(struct tree *t, struct session *s);
+/* Frees all sessions without a look at the digest. */
+void sessions_free(struct tree *t);
+void session_floor_raise(struct tree *t, struct session *s, uint64_t floor);
+const struct slot *session_slot(const struct session *s, uint64_t xid); /* NULL: none */
+void session_slot_add(struct tree *t, struct session *s, const struct reply *reply);
+
+/* --- tree_record.c: see there for the layout --- */
+
+enum { RECORD_HEAD_SIZE = 3, RECORD_SIZE_MAX = 1024 };
+
+enum record_kind {
+    RECORD_HEAD = 1,
+    RECORD_NODE = 2,
+    RECORD_SESSION = 3,
+    RECORD_SLOT = 4,
+    RECORD_END = 5,
+};
+
+/* Each writes one whole record to `to`, which holds RECORD_SIZE_MAX, and returns its size. */
+size_t record_put_head(const struct tree *t, uint8_t *to);
+size_t record_put_node(const struct tree_node *n, uint8_t *to);
+size_t record_put_session(const struct session *s, uint8_t *to);
+size_t record_put_slot(const struct slot *r, uint8_t *to);
+size_t record_put_end(const struct tree *t, uint8_t *to);
+
+/* What a record says that is not in the struct it describes. */
+struct record_node_links {
+    uint64_t parent;
+    uint32_t value_size;
+};
+
+struct record_end {
+    uint64_t nodes, value_bytes, sessions, digest;
+};
+
+/* Each reads the `size` bytes of a body strictly, limits included. They return NULL or false for
+ * anything that no record_put_*() could have written; what they return is the caller's. */
+bool record_get_head(const uint8_t *body, size_t size, struct tree *t);
+struct tree_node *record_get_node(const uint8_t *body, size_t size, struct record_node_links *ret);
+bool record_get_session(const uint8_t *body, size_t size, struct tree_session *ret);
+bool record_get_slot(const uint8_t *body, size_t size, struct reply *ret); /* name: in `body` */
+bool record_get_end(const uint8_t *body, size_t size, struct record_end *ret);
+
+/* --- tree_digest.c --- */
+
+uint64_t value_hash(const struct blob *value);
+void digest_add_node(struct tree *t, const struct tree_node *n);
+void digest_drop_node(struct tree *t, const struct tree_node *n);
+void digest_add_session(struct tree *t, const struct session *s); /* without its slots */
+void digest_drop_session(struct tree *t, const struct session *s);
+void digest_add_slot(struct tree *t, const struct session *s, const struct slot *r);
+void digest_drop_slot(struct tree *t, const struct session *s, const struct slot *r);
+
+#endif

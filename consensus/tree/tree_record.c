@@ -1,0 +1,358 @@
+#include "tree_int.h"
+
+#include <string.h>
+
+#include "bytes.h"
+#include "err.h"
+#include "name.h"
+
+/* The byte form of the state's parts. All integers are little-endian. A record is
+ *     kind u8, size of the body u16, body
+ * and the bodies are
+ *     HEAD     magic 8 bytes, index, time, next node id
+ *     NODE     type u8, name (u8 size, bytes), id, parent, cookie, version, aversion, czxid, mzxid,
+ *              atime, mtime, ctime, uid u32, gid u32, mode u16,
+ *              of a directory: create count, cversion, pzxid; size of the value u32
+ *     SESSION  id, key 16 bytes, timeout u32, xid floor, label (u8 size, bytes)
+ *     SLOT     op u8, name (u8 size, bytes; of a create, else empty), xid, index, err u32; without
+ *              an error, of REMOVE: id, of CREATE SET APPEND SETATTR: the attributes
+ *     END      nodes, bytes of values, sessions, digest
+ * where a number without a type is u64. The bytes of a node's value follow its record. What can be
+ * counted (children, links) is not stored. */
+
+static const uint8_t MAGIC[8] = {'z', 'a', 'b', 't', 'r', 'e', 'e', '1'};
+
+/* --- writing --- */
+
+static void put_u8(uint8_t **at, uint8_t v)
+{
+    *(*at)++ = v;
+}
+
+static void put_u32(uint8_t **at, uint32_t v)
+{
+    bytes_set_u32(*at, v);
+    *at += 4;
+}
+
+static void put_u64(uint8_t **at, uint64_t v)
+{
+    bytes_set_u64(*at, v);
+    *at += 8;
+}
+
+static void put_i64(uint8_t **at, int64_t v)
+{
+    put_u64(at, (uint64_t)v);
+}
+
+static void put_bytes(uint8_t **at, const void *bytes, size_t size)
+{
+    if (size > 0) {
+        memcpy(*at, bytes, size);
+        *at += size;
+    }
+}
+
+static void put_text(uint8_t **at, const char *bytes, size_t size)
+{
+    put_u8(at, (uint8_t)size);
+    put_bytes(at, bytes, size);
+}
+
+/* `end` is behind the body that was written to `to` + RECORD_HEAD_SIZE. */
+static size_t record_close(uint8_t *to, enum record_kind kind, const uint8_t *end)
+{
+    size_t size = (size_t)(end - to) - RECORD_HEAD_SIZE;
+
+    to[0] = (uint8_t)kind;
+    to[1] = (uint8_t)size;
+    to[2] = (uint8_t)(size >> 8);
+    return size + RECORD_HEAD_SIZE;
+}
+
+size_t record_put_head(const struct tree *t, uint8_t *to)
+{
+    uint8_t *at = to + RECORD_HEAD_SIZE;
+
+    put_bytes(&at, MAGIC, sizeof(MAGIC));
+    put_u64(&at, t->index);
+    put_i64(&at, t->time_ns);
+    put_u64(&at, t->node_id_next);
+    return record_close(to, RECORD_HEAD, at);
+}
+
+size_t record_put_node(const struct tree_node *n, uint8_t *to)
+{
+    uint8_t *at = to + RECORD_HEAD_SIZE;
+
+    put_u8(&at, n->type);
+    put_text(&at, n->name, n->name_size);
+    put_u64(&at, n->id);
+    put_u64(&at, n->parent->id);
+    put_u64(&at, n->cookie);
+    put_u64(&at, n->version);
+    put_u64(&at, n->aversion);
+    put_u64(&at, n->czxid);
+    put_u64(&at, n->mzxid);
+    put_i64(&at, n->atime_ns);
+    put_i64(&at, n->mtime_ns);
+    put_i64(&at, n->ctime_ns);
+    put_u32(&at, n->uid);
+    put_u32(&at, n->gid);
+    put_u8(&at, (uint8_t)n->mode);
+    put_u8(&at, (uint8_t)(n->mode >> 8));
+    if (n->dir != NULL) {
+        put_u64(&at, n->dir->create_count);
+        put_u64(&at, n->dir->cversion);
+        put_u64(&at, n->dir->pzxid);
+    }
+    put_u32(&at, n->value != NULL ? n->value->size : 0);
+    return record_close(to, RECORD_NODE, at);
+}
+
+size_t record_put_session(const struct session *s, uint8_t *to)
+{
+    uint8_t *at = to + RECORD_HEAD_SIZE;
+
+    put_u64(&at, s->info.id);
+    put_bytes(&at, s->info.key.bytes, sizeof(s->info.key.bytes));
+    put_u32(&at, s->info.timeout_ms);
+    put_u64(&at, s->info.xid_floor);
+    put_text(&at, s->info.label, strlen(s->info.label));
+    return record_close(to, RECORD_SESSION, at);
+}
+
+static void put_attr(uint8_t **at, const struct attr *a)
+{
+    put_u64(at, a->id);
+    put_u64(at, a->parent);
+    put_u8(at, (uint8_t)a->type);
+    put_u32(at, a->mode);
+    put_u32(at, a->uid);
+    put_u32(at, a->gid);
+    put_u64(at, a->size);
+    put_u32(at, a->nlink);
+    put_u64(at, a->version);
+    put_u64(at, a->cversion);
+    put_u64(at, a->aversion);
+    put_u64(at, a->czxid);
+    put_u64(at, a->mzxid);
+    put_u64(at, a->pzxid);
+    put_i64(at, a->atime_ns);
+    put_i64(at, a->mtime_ns);
+    put_i64(at, a->ctime_ns);
+}
+
+size_t record_put_slot(const struct slot *slot, uint8_t *to)
+{
+    const struct reply *r = &slot->reply;
+    bool created = r->op == OP_CREATE && r->err == 0;
+    uint8_t *at = to + RECORD_HEAD_SIZE;
+
+    put_u8(&at, (uint8_t)r->op);
+    put_text(&at, slot->name, created ? r->u.create.name.size : 0);
+    put_u64(&at, r->xid);
+    put_u64(&at, r->index);
+    put_u32(&at, (uint32_t)r->err);
+    if (created) {
+        put_attr(&at, &r->u.create.attr);
+    } else if (r->err == 0 && r->op == OP_REMOVE) {
+        put_u64(&at, r->u.remove.id);
+    } else if (r->err == 0) {
+        put_attr(&at, &r->u.attr);
+    }
+    return record_close(to, RECORD_SLOT, at);
+}
+
+size_t record_put_end(const struct tree *t, uint8_t *to)
+{
+    uint8_t *at = to + RECORD_HEAD_SIZE;
+
+    put_u64(&at, tree_node_count(t));
+    put_u64(&at, t->value_bytes);
+    put_u64(&at, tree_session_count(t));
+    put_u64(&at, tree_digest(t));
+    return record_close(to, RECORD_END, at);
+}
+
+/* --- reading --- */
+
+static bool get_i64(struct cursor *c, int64_t *ret)
+{
+    uint64_t v;
+
+    if (!cur_u64(c, &v)) {
+        return false;
+    }
+    *ret = (int64_t)v;
+    return true;
+}
+
+static bool get_text(struct cursor *c, struct name *ret) /* borrowed */
+{
+    const uint8_t *bytes;
+    uint8_t size;
+
+    if (!cur_u8(c, &size) || !cur_bytes(c, size, &bytes)) {
+        return false;
+    }
+    *ret = (struct name){(const char *)bytes, size};
+    return true;
+}
+
+static bool type_is_known(uint8_t type)
+{
+    return type >= NODE_FILE && type <= NODE_SYMLINK;
+}
+
+bool record_get_head(const uint8_t *body, size_t size, struct tree *t)
+{
+    struct cursor c = cur_make(body, size);
+    const uint8_t *magic;
+
+    return cur_bytes(&c, sizeof(MAGIC), &magic) && memcmp(magic, MAGIC, sizeof(MAGIC)) == 0 &&
+           cur_u64(&c, &t->index) && get_i64(&c, &t->time_ns) && cur_u64(&c, &t->node_id_next) &&
+           cur_left(&c) == 0 && t->node_id_next > TREE_ROOT_ID;
+}
+
+/* Everything behind the name. */
+static bool get_node_rest(struct cursor *c, struct tree_node *n, struct record_node_links *ret)
+{
+    bool good = cur_u64(c, &n->id) && cur_u64(c, &ret->parent) && cur_u64(c, &n->cookie) &&
+                cur_u64(c, &n->version) && cur_u64(c, &n->aversion) && cur_u64(c, &n->czxid) &&
+                cur_u64(c, &n->mzxid) && get_i64(c, &n->atime_ns) && get_i64(c, &n->mtime_ns) &&
+                get_i64(c, &n->ctime_ns) && cur_u32(c, &n->uid) && cur_u32(c, &n->gid) &&
+                cur_u16(c, &n->mode);
+
+    if (good && n->dir != NULL) {
+        good = cur_u64(c, &n->dir->create_count) && cur_u64(c, &n->dir->cversion) &&
+               cur_u64(c, &n->dir->pzxid);
+    }
+    return good && cur_u32(c, &ret->value_size) && cur_left(c) == 0 && n->version > 0 &&
+           n->mode <= 07777;
+}
+
+static bool value_size_fits(enum node_type type, uint32_t size)
+{
+    switch (type) {
+    case NODE_FILE:
+        return size <= VALUE_SIZE_MAX;
+    case NODE_SYMLINK:
+        return size > 0 && size <= SYMLINK_SIZE_MAX;
+    default:
+        return size == 0;
+    }
+}
+
+struct tree_node *record_get_node(const uint8_t *body, size_t size, struct record_node_links *ret)
+{
+    struct cursor c = cur_make(body, size);
+    struct record_node_links links;
+    struct tree_node *n;
+    struct name name;
+    uint8_t type;
+
+    if (!cur_u8(&c, &type) || !type_is_known(type) || !get_text(&c, &name)) {
+        return NULL;
+    }
+    n = tnode_new((enum node_type)type, name);
+    if (!get_node_rest(&c, n, &links) || !value_size_fits((enum node_type)type, links.value_size) ||
+        (n->id != TREE_ROOT_ID && name_check(name.bytes, name.size) != 0)) {
+        tnode_free(n);
+        return NULL;
+    }
+    *ret = links;
+    return n;
+}
+
+bool record_get_session(const uint8_t *body, size_t size, struct tree_session *ret)
+{
+    struct cursor c = cur_make(body, size);
+    struct tree_session s = {0};
+    const uint8_t *key;
+    struct name label;
+
+    if (!cur_u64(&c, &s.id) || !cur_bytes(&c, sizeof(s.key.bytes), &key) ||
+        !cur_u32(&c, &s.timeout_ms) || !cur_u64(&c, &s.xid_floor) || !get_text(&c, &label) ||
+        cur_left(&c) != 0) {
+        return false;
+    }
+    if (s.timeout_ms < SESSION_TIMEOUT_MS_MIN || s.timeout_ms > SESSION_TIMEOUT_MS_MAX ||
+        label.size > CLIENT_LABEL_SIZE_MAX || memchr(label.bytes, '\0', label.size) != NULL) {
+        return false;
+    }
+    memcpy(s.key.bytes, key, sizeof(s.key.bytes));
+    memcpy(s.label, label.bytes, label.size);
+    *ret = s;
+    return true;
+}
+
+static bool get_attr(struct cursor *c, struct attr *ret)
+{
+    uint8_t type;
+
+    if (!cur_u64(c, &ret->id) || !cur_u64(c, &ret->parent) || !cur_u8(c, &type) ||
+        !type_is_known(type)) {
+        return false;
+    }
+    ret->type = (enum node_type)type;
+    return cur_u32(c, &ret->mode) && cur_u32(c, &ret->uid) && cur_u32(c, &ret->gid) &&
+           cur_u64(c, &ret->size) && cur_u32(c, &ret->nlink) && cur_u64(c, &ret->version) &&
+           cur_u64(c, &ret->cversion) && cur_u64(c, &ret->aversion) && cur_u64(c, &ret->czxid) &&
+           cur_u64(c, &ret->mzxid) && cur_u64(c, &ret->pzxid) && get_i64(c, &ret->atime_ns) &&
+           get_i64(c, &ret->mtime_ns) && get_i64(c, &ret->ctime_ns);
+}
+
+/* What a reply without an error carries beside op, xid and index. */
+static bool get_reply_rest(struct cursor *c, struct name name, struct reply *r)
+{
+    switch (r->op) {
+    case OP_CREATE:
+        r->u.create.name = name;
+        return name_check(name.bytes, name.size) == 0 && get_attr(c, &r->u.create.attr);
+    case OP_REMOVE:
+        return name.size == 0 && cur_u64(c, &r->u.remove.id);
+    case OP_SET:
+    case OP_APPEND:
+    case OP_SETATTR:
+        return name.size == 0 && get_attr(c, &r->u.attr);
+    default:
+        return false;
+    }
+}
+
+bool record_get_slot(const uint8_t *body, size_t size, struct reply *ret)
+{
+    struct cursor c = cur_make(body, size);
+    struct reply r = {0};
+    struct name name;
+    uint32_t err;
+    uint8_t op;
+
+    if (!cur_u8(&c, &op) || !get_text(&c, &name) || !cur_u64(&c, &r.xid) ||
+        !cur_u64(&c, &r.index) || !cur_u32(&c, &err)) {
+        return false;
+    }
+    r.op = (enum op)op;
+    r.err = (int)err;
+    if (!op_is_write(r.op) || !err_is_known(r.err)) {
+        return false;
+    }
+    if (r.err == 0 ? !get_reply_rest(&c, name, &r) : name.size != 0) {
+        return false;
+    }
+    if (cur_left(&c) != 0) {
+        return false;
+    }
+    *ret = r;
+    return true;
+}
+
+bool record_get_end(const uint8_t *body, size_t size, struct record_end *ret)
+{
+    struct cursor c = cur_make(body, size);
+
+    return cur_u64(&c, &ret->nodes) && cur_u64(&c, &ret->value_bytes) &&
+           cur_u64(&c, &ret->sessions) && cur_u64(&c, &ret->digest) && cur_left(&c) == 0;
+}

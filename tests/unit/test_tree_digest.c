@@ -1,0 +1,84 @@
+#include "test_tree_help.h"
+
+/* Two trees that apply the same transactions agree in every reply, event and digest, and the digest
+ * that is kept up to date is the one that is computed from nothing. */
+Test(tree_digest, replicas_agree)
+{
+    struct random_txns x = {.prng = {42}};
+    struct tree *a = tree_new();
+    struct tree *b = tree_new();
+    int applied = 0, refused = 0, duplicates = 0, abandoned = 0;
+
+    for (int i = 1; i <= 20000; i++) {
+        struct txn txn = random_txn(&x);
+        struct txn_result ra, rb;
+
+        txn.index = (uint64_t)i;
+        tree_apply(a, &txn, &ra);
+        tree_apply(b, &txn, &rb);
+        random_txn_heard(&x, &txn, &ra);
+        cr_assert_eq(ra.reply.err, rb.reply.err);
+        cr_assert_eq(ra.session, rb.session);
+        cr_assert_eq(ra.session_gone, rb.session_gone);
+        cr_assert_eq(ra.change_count, rb.change_count);
+        cr_assert(ra.reply.err == 0 || ra.change_count == 0);
+        cr_assert_eq(tree_digest(a), tree_digest(b), "txn %d", i);
+        if (i % 1000 == 0) {
+            cr_assert_eq(tree_audit(a), tree_digest(a), "txn %d", i);
+        }
+        applied += ra.change_count > 0;
+        refused += ra.reply.err != 0;
+        duplicates += ra.duplicate;
+        abandoned += ra.reply.err == ERR_ABANDONED;
+        txn_result_done(&ra);
+        txn_result_done(&rb);
+        random_txn_done(&txn);
+    }
+    /* The mix is worth its time only while all of it comes up. */
+    cr_assert_gt(applied, 2000, "%d", applied);
+    cr_assert_gt(refused, 2000, "%d", refused);
+    cr_assert_gt(duplicates, 100, "%d", duplicates);
+    cr_assert_gt(abandoned, 20, "%d", abandoned);
+    tree_free(a);
+    tree_free(b);
+}
+
+/* Trees with the same history and one different byte have different digests. */
+Test(tree_digest, one_byte_of_a_value_changes_it)
+{
+    struct world a = world_new();
+    struct world b = world_new();
+
+    cr_assert_eq(tree_digest(a.tree), tree_digest(b.tree));
+    world_create(&a, TREE_ROOT_ID, "f", "one");
+    world_create(&b, TREE_ROOT_ID, "f", "onE");
+    cr_assert_neq(tree_digest(a.tree), tree_digest(b.tree));
+    world_done(&a);
+    world_done(&b);
+}
+
+/* A refused transaction changes the digest too: its reply is part of the state. */
+Test(tree_digest, covers_reply_slots)
+{
+    struct world a = world_new();
+    struct world b = world_new();
+
+    cr_assert_eq(world_remove(&a, TREE_ROOT_ID, "x", 0), ERR_NOENT);
+    cr_assert_eq(world_remove(&b, TREE_ROOT_ID, "", 0), ERR_BUSY);
+    cr_assert_neq(tree_digest(a.tree), tree_digest(b.tree));
+    world_done(&a);
+    world_done(&b);
+}
+
+/* An entry without a request moves the index, and nothing else. */
+Test(tree_digest, skip_moves_the_index_only)
+{
+    struct world w = world_new();
+
+    tree_skip(w.tree, 2);
+    cr_assert_eq(tree_index(w.tree), 2);
+    cr_assert_eq(tree_node_count(w.tree), 1);
+    cr_assert_eq(tree_session_count(w.tree), 1);
+    cr_assert_eq(tree_audit(w.tree), tree_digest(w.tree));
+    world_done(&w);
+}

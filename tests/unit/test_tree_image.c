@@ -1,0 +1,215 @@
+#include "test_tree_help.h"
+
+#include "bytes.h"
+
+static struct buf image_of(const struct tree *t, size_t slice)
+{
+    struct buf b = {0};
+    struct tree_image it;
+    size_t n;
+
+    tree_image_begin(&it, t);
+    do {
+        buf_reserve(&b, slice);
+        n = tree_image_read(&it, b.data + b.size, slice);
+        b.size += n;
+    } while (n > 0);
+    return b;
+}
+
+static int load(const uint8_t *bytes, size_t size, struct prng *slices, struct tree **ret)
+{
+    struct tree_loader *l = tree_loader_new();
+    size_t at = 0;
+
+    while (at < size) {
+        size_t n = slices != NULL ? 1 + prng_below(slices, 300) : size;
+
+        n = n < size - at ? n : size - at;
+        if (tree_loader_feed(l, bytes + at, n) != 0) {
+            tree_loader_free(l);
+            return ERR_CORRUPT;
+        }
+        at += n;
+    }
+    return tree_loader_finish(l, ret);
+}
+
+static struct tree *random_tree(uint64_t seed, int txns)
+{
+    struct random_txns x = {.prng = {seed}};
+    struct tree *t = tree_new();
+
+    random_txns_apply(&x, t, txns);
+    return t;
+}
+
+/* An image loads to a tree with the same digest, the same structure and the same image. */
+Test(tree_image, round_trip_in_any_slices)
+{
+    struct prng p = {7};
+
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct tree *t = random_tree(seed, 3000);
+        struct buf image = image_of(t, 1 + prng_below(&p, 5000));
+        struct tree *loaded = NULL;
+        struct buf again;
+
+        cr_assert_eq(load(image.data, image.size, &p, &loaded), 0);
+        cr_assert_eq(tree_digest(loaded), tree_digest(t));
+        cr_assert_eq(tree_audit(loaded), tree_digest(t));
+        cr_assert_eq(tree_index(loaded), 3000);
+        cr_assert_eq(tree_value_bytes(loaded), tree_value_bytes(t));
+        again = image_of(loaded, 1);
+        cr_assert_eq(again.size, image.size);
+        cr_assert_eq(memcmp(again.data, image.data, image.size), 0);
+        buf_done(&image);
+        buf_done(&again);
+        tree_free(t);
+        tree_free(loaded);
+    }
+}
+
+/* A loaded tree goes on exactly as the one whose image it is: replies, digests, retries. */
+Test(tree_image, loaded_tree_goes_on_alike)
+{
+    struct random_txns x = {.prng = {11}};
+    struct tree *t = tree_new();
+    struct tree *loaded = NULL;
+    struct random_txns y;
+    struct buf image;
+
+    random_txns_apply(&x, t, 2000);
+    image = image_of(t, 4096);
+    cr_assert_eq(load(image.data, image.size, NULL, &loaded), 0);
+    y = x;
+    random_txns_apply(&x, t, 2000);
+    random_txns_apply(&y, loaded, 2000);
+    cr_assert_eq(tree_digest(loaded), tree_digest(t));
+    cr_assert_eq(tree_audit(loaded), tree_digest(t));
+    buf_done(&image);
+    tree_free(t);
+    tree_free(loaded);
+}
+
+static struct tree *small_tree(void)
+{
+    struct world w = world_new();
+    uint64_t dir;
+
+    world_mkdir(&w, TREE_ROOT_ID, "dir");
+    dir = world_made(&w);
+    world_create(&w, dir, "file", "value");
+    world_create(&w, dir, "file", "again");
+    world_create_type(&w, dir, "link", NODE_SYMLINK, 0, "target");
+    world_create_type(&w, TREE_ROOT_ID, "job-", NODE_FILE, CREATE_SEQUENTIAL, NULL);
+    world_open(&w, 2);
+    txn_result_done(&w.last);
+    return w.tree;
+}
+
+/* No image with a flipped bit loads. */
+Test(tree_image, every_flipped_bit_is_found)
+{
+    struct tree *t = small_tree();
+    struct buf image = image_of(t, 4096);
+
+    for (size_t bit = 0; bit < image.size * 8; bit++) {
+        struct tree *loaded = NULL;
+
+        image.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        cr_assert_eq(load(image.data, image.size, NULL, &loaded), ERR_CORRUPT, "bit %zu", bit);
+        cr_assert_null(loaded);
+        image.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    buf_done(&image);
+    tree_free(t);
+}
+
+/* No part of an image loads, and none with a byte more. */
+Test(tree_image, truncation_and_extension_are_found)
+{
+    struct tree *t = small_tree();
+    struct buf image = image_of(t, 4096);
+    struct tree *loaded = NULL;
+
+    for (size_t size = 0; size < image.size; size++) {
+        cr_assert_eq(load(image.data, size, NULL, &loaded), ERR_CORRUPT, "size %zu", size);
+    }
+    buf_put_u8(&image, 0);
+    cr_assert_eq(load(image.data, image.size, NULL, &loaded), ERR_CORRUPT);
+    cr_assert_eq(load(image.data, image.size - 1, NULL, &loaded), 0);
+    buf_done(&image);
+    tree_free(loaded);
+    tree_free(t);
+}
+
+/* Random damage of many bytes neither loads nor breaks the loader. */
+Test(tree_image, random_damage_is_found)
+{
+    struct tree *t = random_tree(3, 500);
+    struct buf image = image_of(t, 4096);
+    struct prng p = {5};
+
+    for (int round = 0; round < 2000; round++) {
+        struct buf bad = {0};
+        struct tree *loaded = NULL;
+        size_t from = prng_below(&p, image.size);
+        size_t to = prng_below(&p, image.size);
+        size_t count = 1 + prng_below(&p, 40);
+
+        buf_put(&bad, image.data, image.size);
+        for (size_t i = 0; i < count && from + i < bad.size && to + i < bad.size; i++) {
+            bad.data[to + i] = round % 2 ? image.data[from + i] : (uint8_t)prng_next(&p);
+        }
+        if (memcmp(bad.data, image.data, image.size) != 0) {
+            cr_assert_eq(load(bad.data, bad.size, &p, &loaded), ERR_CORRUPT);
+        }
+        buf_done(&bad);
+    }
+    buf_done(&image);
+    tree_free(t);
+}
+
+/* A loader that failed stays failed, and one that is given up releases what it holds. */
+Test(tree_image, failed_loader_stays_failed)
+{
+    struct tree *t = random_tree(9, 300);
+    struct buf image = image_of(t, 4096);
+    struct tree_loader *l = tree_loader_new();
+    struct tree *loaded = NULL;
+
+    cr_assert_eq(tree_loader_feed(l, image.data, image.size - 10), 0);
+    cr_assert_eq(tree_loader_feed(l, image.data, image.size), ERR_CORRUPT);
+    cr_assert_eq(tree_loader_feed(l, image.data, image.size), ERR_CORRUPT);
+    cr_assert_eq(tree_loader_finish(l, &loaded), ERR_CORRUPT);
+    cr_assert_null(loaded);
+    tree_loader_free(NULL);
+    buf_done(&image);
+    tree_free(t);
+}
+
+/* A value of the greatest size passes through an image that is read and fed in small slices. */
+Test(tree_image, greatest_value_streams)
+{
+    struct world w = world_new();
+    struct request r = {.op = OP_SET};
+    struct tree *loaded = NULL;
+    struct prng p = {1};
+    struct buf image;
+
+    w.value_size_max = 8 << 20;
+    world_create(&w, TREE_ROOT_ID, "big", NULL);
+    r.u.set.id = world_made(&w);
+    r.u.set.value = blob_new_uninit(8 << 20);
+    memset(r.u.set.value->data, 'x', 8 << 20);
+    r.u.set.value->data[(8 << 20) - 1] = 'y';
+    cr_assert_eq(world_run(&w, r), 0);
+    blob_unref(r.u.set.value);
+    image = image_of(w.tree, 1000);
+    cr_assert_eq(load(image.data, image.size, &p, &loaded), 0);
+    cr_assert_eq(tree_audit(loaded), tree_digest(w.tree));
+    buf_done(&image);
+    tree_free(loaded);
+    world_done(&w);
+}
