@@ -1,0 +1,202 @@
+#include "zab_int.h"
+
+/* Election.
+ *
+ * A member that hears no leader for a random time asks all others whether they would vote for it
+ * (PREVOTE). That changes nothing anywhere, so a member that was cut off and returns cannot disturb
+ * a leader that the others hear. With a quorum of assents it takes the next epoch, makes that and
+ * the vote for itself durable, and asks for votes (VOTE). A vote is also the promise to hear no
+ * leader of an older epoch any more, and is durable before it is told. A quorum of votes makes the
+ * leader.
+ *
+ * Assent and vote are given only to a log at least as new as the voter's own, so the winner's log
+ * holds every committed entry; and only by a voter that has heard no leader for election_min_ms,
+ * which is what the leader's lease rests on (zab_read.c). */
+
+void zab_elect_rearm(struct zab *z)
+{
+    uint64_t min = z->conf.election_min_ms;
+    uint64_t spread = z->conf.election_max_ms - min;
+
+    z->patience_ms = min + prng_below(&z->prng, spread + 1);
+    z->elect_at_ms = z->now_ms + z->patience_ms;
+    if (z->conf.member_count == 1) {
+        z->elect_at_ms = z->now_ms; /* nobody else can be leading */
+    }
+}
+
+void zab_elect_heard(struct zab *z)
+{
+    z->heard_ms = z->now_ms;
+    z->elect_at_ms = z->now_ms + z->patience_ms;
+}
+
+/* The leader may be dead: campaign as early as its lease can have ended. A small random part stays,
+ * so that the followers that saw the same break do not all campaign at once. */
+void zab_elect_hurry(struct zab *z)
+{
+    uint64_t spread = (z->conf.election_max_ms - z->conf.election_min_ms) / 4;
+    uint64_t at = z->heard_ms + z->conf.election_min_ms + prng_below(&z->prng, spread + 1);
+
+    z->elect_at_ms = at < z->elect_at_ms ? at : z->elect_at_ms;
+}
+
+/* A campaign that was not decided is repeated after a shorter random time. */
+static void retry_arm(struct zab *z)
+{
+    uint64_t half = z->conf.election_min_ms / 2;
+
+    z->elect_at_ms = z->now_ms + half + prng_below(&z->prng, half + 1);
+}
+
+/* The place in the log that elections compare: a member that cannot read part of its log answers
+ * for all that it once held. */
+static const struct zab_pos *position(const struct zab *z)
+{
+    return z->faulty ? &z->claimed : &z->log.last;
+}
+
+static uint32_t votes(const struct zab *z)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < z->conf.member_count; i++) {
+        count += z->role == ZAB_CANDIDATE ? z->peers[i].voted : z->peers[i].prevoted;
+    }
+    return count;
+}
+
+/* --- candidate ------------------------------------------------------------------------------- */
+
+static void ask(struct zab *z, const struct zab_peer *p)
+{
+    bool pre = z->role == ZAB_PRECANDIDATE;
+    struct zab_msg *m = zab_send(z, p->id, pre ? ZAB_PREVOTE : ZAB_VOTE);
+
+    m->epoch = pre ? z->epoch_seen + 1 : z->promised;
+    m->last = z->log.last;
+    m->round = pre ? z->prevote_round : 0;
+}
+
+static void campaign(struct zab *z, enum zab_role role)
+{
+    zab_become(z, role, 0);
+    z->epoch_seen = z->promised > z->epoch_seen ? z->promised : z->epoch_seen;
+    z->prevote_round += role == ZAB_PRECANDIDATE;
+    if (role == ZAB_CANDIDATE) {
+        zab_save_vote(z, z->epoch_seen + 1, z->conf.self);
+        z->epoch_seen = z->promised;
+    }
+    for (uint32_t i = 0; i < z->conf.member_count; i++) {
+        struct zab_peer *p = &z->peers[i];
+
+        /* The own assent is at once; the own vote counts when it is durable. */
+        p->prevoted = role == ZAB_PRECANDIDATE && zab_is_self(z, p);
+        p->voted = false;
+        if (!zab_is_self(z, p)) {
+            ask(z, p);
+        }
+    }
+    retry_arm(z);
+}
+
+static void prevotes_count(struct zab *z)
+{
+    if (z->role == ZAB_PRECANDIDATE && votes(z) >= zab_quorum(z)) {
+        campaign(z, ZAB_CANDIDATE);
+    }
+}
+
+static void votes_count(struct zab *z)
+{
+    if (z->role == ZAB_CANDIDATE && votes(z) >= zab_quorum(z)) {
+        zab_become(z, ZAB_LEADER, z->conf.self);
+    }
+}
+
+void zab_elect_tick(struct zab *z)
+{
+    if (z->now_ms < z->elect_at_ms) {
+        return;
+    }
+    if (z->faulty || z->loading) {
+        zab_become(z, ZAB_FOLLOWER, 0);
+        return;
+    }
+    campaign(z, ZAB_PRECANDIDATE);
+    prevotes_count(z);
+}
+
+void zab_elect_durable(struct zab *z)
+{
+    if (z->role != ZAB_CANDIDATE || z->seq_durable < z->vote_seq) {
+        return;
+    }
+    for (uint32_t i = 0; i < z->conf.member_count; i++) {
+        z->peers[i].voted = z->peers[i].voted || zab_is_self(z, &z->peers[i]);
+    }
+    votes_count(z);
+}
+
+void zab_elect_link_up(struct zab *z, struct zab_peer *p)
+{
+    bool asking = z->role == ZAB_PRECANDIDATE || z->role == ZAB_CANDIDATE;
+
+    if (asking && !p->prevoted && !p->voted) {
+        ask(z, p);
+    }
+}
+
+void zab_on_prevote_r(struct zab *z, struct zab_peer *p, const struct zab_msg *m)
+{
+    if (z->role == ZAB_PRECANDIDATE && m->round == z->prevote_round && m->granted) {
+        p->prevoted = true;
+        prevotes_count(z);
+    }
+}
+
+void zab_on_vote_r(struct zab *z, struct zab_peer *p, const struct zab_msg *m)
+{
+    if (z->role == ZAB_CANDIDATE && m->epoch == z->promised && m->granted) {
+        p->voted = true;
+        votes_count(z);
+    }
+}
+
+/* --- voter ----------------------------------------------------------------------------------- */
+
+static bool would_vote(const struct zab *z, const struct zab_pos *candidate)
+{
+    return z->role != ZAB_LEADER && !z->loading &&
+           z->now_ms - z->heard_ms >= z->conf.election_min_ms &&
+           !zab_pos_before(candidate, position(z));
+}
+
+/* The epoch asked about is no reason to refuse: the answer tells the own promise, and the campaign
+ * goes above the highest of them. */
+void zab_on_prevote(struct zab *z, const struct zab_msg *m)
+{
+    bool granted = would_vote(z, &m->last);
+    struct zab_msg *answer = zab_send(z, m->from, ZAB_PREVOTE_R);
+
+    answer->epoch = m->epoch;
+    answer->round = m->round;
+    answer->promised = z->promised;
+    answer->granted = granted;
+}
+
+void zab_on_vote(struct zab *z, const struct zab_msg *m)
+{
+    bool again = m->epoch == z->promised && z->voted_for == m->from;
+    bool granted = (m->epoch > z->promised || again) && would_vote(z, &m->last);
+
+    if (granted && !again) {
+        zab_save_vote(z, m->epoch, m->from);
+        zab_become(z, ZAB_FOLLOWER, 0);
+    }
+    struct zab_msg *answer = zab_send(z, m->from, ZAB_VOTE_R);
+
+    answer->epoch = m->epoch;
+    answer->promised = z->promised;
+    answer->granted = granted;
+}

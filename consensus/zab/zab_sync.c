@@ -1,0 +1,210 @@
+#include "zab_int.h"
+
+/* Synchronisation: a follower's log is brought to the leader's before anything else.
+ *
+ * The follower says with HELLO where its log ends. The leader has the same entry there: it streams
+ * what comes after (DIFF). It has not: it names the newest place of its own that can be common, and
+ * the follower cuts there (TRUNC) and says HELLO again, or, if it has another entry there, names in
+ * turn its newest place that can be common. Each of these lies before the last one by (epoch,
+ * index), so it ends. The place is before the leader's window: the leader's whole applied state is
+ * sent (SNAP).
+ *
+ * What a stale or repeated message could destroy is guarded twice. TRUNC and SNAP count only under
+ * the number of the last HELLO; and nothing up to `match`, the part of the log known to equal the
+ * leader's, is ever cut, since it may have been acknowledged. */
+
+static void hello_at(struct zab *z, const struct zab_pos *at)
+{
+    struct zab_msg *m = zab_send(z, z->leader, ZAB_HELLO);
+
+    m->last = *at;
+    m->received = z->log.last.index;
+    m->commit = z->commit;
+    m->sync = ++z->sync;
+    m->faulty = z->faulty;
+    z->hello_ms = z->now_ms;
+}
+
+void zab_hello(struct zab *z)
+{
+    if (!z->loading) {
+        hello_at(z, z->faulty ? &z->claimed : &z->log.last);
+    }
+}
+
+/* At a heartbeat: the leader waits for a HELLO, so ours or its answer was lost; or it has sent more
+ * than we have, and nothing came since the heartbeat before. */
+void zab_hello_if_lost(struct zab *z, const struct zab_msg *heartbeat)
+{
+    uint64_t last = z->log.last.index;
+    bool unheard = heartbeat->sync != z->sync;
+    bool tail_lost = heartbeat->last.index > last && z->last_seen == last;
+
+    z->last_seen = last;
+    if ((unheard || tail_lost) && z->now_ms - z->hello_ms >= z->conf.election_min_ms / 2) {
+        zab_hello(z);
+    }
+}
+
+/* --- leader ---------------------------------------------------------------------------------- */
+
+/* The newest own place that may also be in the follower's log, whose entry `at` is not in ours. */
+static bool common_place(const struct zab_window *w, const struct zab_pos *at, struct zab_pos *ret)
+{
+    uint64_t index = at->index < w->last.index ? at->index : w->last.index;
+    struct zab_pos pos;
+
+    for (; zab_window_pos(w, index, &pos); index--) {
+        if (pos.epoch <= at->epoch && zab_pos_before(&pos, at)) {
+            *ret = pos;
+            return true;
+        }
+        if (index == 0) {
+            break;
+        }
+    }
+    return false;
+}
+
+static void trunc_send(struct zab *z, struct zab_peer *p, const struct zab_pos *at)
+{
+    struct zab_msg *m = zab_send(z, p->id, ZAB_TRUNC);
+
+    m->last = *at;
+    m->sync = p->sync;
+    p->state = PEER_PROBE;
+}
+
+void zab_on_hello(struct zab *z, struct zab_peer *p, const struct zab_msg *m)
+{
+    struct zab_pos at;
+
+    if (p->state == PEER_SNAP_SENDING || (p->state != PEER_UNKNOWN && m->sync == p->sync)) {
+        return;
+    }
+    p->sync = m->sync;
+    p->inflight_count = 0;
+    p->heard_ms = z->now_ms;
+    if (m->faulty) {
+        p->state = PEER_SNAP_WANTED;
+        p->floor = m->last;
+    } else if (zab_window_has(&z->log, &m->last)) {
+        if (m->received > m->last.index) {
+            trunc_send(z, p, &m->last);
+            return;
+        }
+        p->state = PEER_STREAM;
+        p->next = m->last.index + 1;
+        p->greet = true;
+    } else if (common_place(&z->log, &m->last, &at)) {
+        trunc_send(z, p, &at);
+    } else {
+        p->state = PEER_SNAP_WANTED;
+        p->floor = z->log.base;
+    }
+}
+
+void zab_sync_snapshots(struct zab *z)
+{
+    struct zab_pos applied;
+
+    CHECK(zab_window_pos(&z->log, z->applied, &applied));
+    for (uint32_t i = 0; i < z->conf.member_count; i++) {
+        struct zab_peer *p = &z->peers[i];
+
+        if (p->state == PEER_SNAP_WANTED && !zab_pos_before(&applied, &p->floor)) {
+            struct zab_effect *fx = zab_emit(z, ZAB_FX_SNAP_SEND);
+
+            fx->u.snap.peer = p->id;
+            fx->u.snap.epoch = z->promised;
+            fx->u.snap.sync = p->sync;
+            p->state = PEER_SNAP_SENDING;
+        }
+    }
+}
+
+/* --- follower -------------------------------------------------------------------------------- */
+
+static void truncate(struct zab *z, const struct zab_pos *at)
+{
+    CHECK(at->index >= z->commit); /* committed entries are in every leader's log */
+    CHECK(at->index >= z->match);
+    if (at->index < z->log.last.index) {
+        zab_emit(z, ZAB_FX_TRUNCATE)->u.index = at->index;
+        zab_window_cut(&z->log, at->index);
+        z->stored = at->index;
+        z->durable = z->durable < at->index ? z->durable : at->index;
+    }
+    z->match = at->index;
+}
+
+/* The newest own place at or before `at`: it cannot lie before the committed part, which is common.
+ */
+static struct zab_pos place_before(const struct zab *z, const struct zab_pos *at)
+{
+    struct zab_pos pos;
+
+    for (uint64_t index = at->index;; index--) {
+        CHECK(index >= z->commit);
+        CHECK(zab_window_pos(&z->log, index, &pos));
+        if (pos.epoch <= at->epoch) {
+            return pos;
+        }
+    }
+}
+
+void zab_on_trunc(struct zab *z, const struct zab_msg *m)
+{
+    if (m->sync != z->sync || z->loading || z->faulty || m->last.index > z->log.last.index) {
+        return;
+    }
+    CHECK(m->last.index >= z->commit);
+    if (m->last.index < z->match) {
+        return;
+    }
+    if (zab_window_has(&z->log, &m->last)) {
+        truncate(z, &m->last);
+        zab_hello(z);
+    } else {
+        struct zab_pos at = place_before(z, &m->last);
+
+        hello_at(z, &at);
+    }
+}
+
+bool zab_snap_accept(struct zab *z, uint32_t from, uint64_t epoch, uint64_t sync,
+                     const struct zab_pos *pos, uint64_t *ret_seq)
+{
+    if (z->role != ZAB_FOLLOWER || z->leader != from || z->promised != epoch || z->sync != sync ||
+        z->loading || pos->epoch > epoch || pos->index < z->match) {
+        return false;
+    }
+    /* A faulty log must not be replaced by less than it once held: the member would then vote as if
+     * it never had acknowledged the rest. A sound one has no use for what it has. */
+    if (z->faulty ? zab_pos_before(pos, &z->claimed) : pos->index == z->match) {
+        return false;
+    }
+    z->loading = true;
+    z->loading_pos = *pos;
+    z->loading_seq = ++z->seq;
+    *ret_seq = z->loading_seq;
+    return true;
+}
+
+void zab_on_snap_loaded(struct zab *z, const struct zab_pos *pos, uint64_t seq)
+{
+    CHECK(z->loading);
+    CHECK(z->loading_seq == seq);
+    CHECK(zab_pos_equal(&z->loading_pos, pos));
+    CHECK(z->seq_durable >= seq);
+    CHECK(pos->index >= z->handed);
+    z->loading = false;
+    z->faulty = false;
+    zab_window_done(&z->log);
+    zab_window_init(&z->log, pos);
+    z->stored = z->durable = z->match = pos->index;
+    z->snapshot = z->commit = z->handed = z->applied = pos->index;
+    if (z->leader != 0) {
+        zab_hello(z);
+    }
+}
