@@ -1,0 +1,402 @@
+/* Snapshots: one file each, `snap-` and the index of the last entry inside.
+ *
+ * Happy path: header, blocks of 64 KiB each with its checksum, a footer with the total and a hash
+ * over all checksums. Written under a temporary name, synced, read back from the disk and verified,
+ * and only then renamed; so a file with the final name was whole once, and damage is damage.
+ *
+ * Failure modes: anything that goes wrong before the rename removes the temporary file; after a
+ * crash the next start does. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "err.h"
+#include "mem.h"
+#include "sector.h"
+#include "store_int.h"
+
+enum {
+    SNAP_VERSION = 1,
+    SNAP_AT_MAGIC = 0,
+    SNAP_AT_VERSION = 8,
+    SNAP_AT_CLUSTER = 16,
+    SNAP_AT_INDEX = 32,
+    SNAP_AT_EPOCH = 40,
+    SNAP_AT_CHAIN = 48,
+    SNAP_AT_FIRST_SEQUENCE = 64,
+
+    PIECE_SIZE = 64 << 10, /* on disk, header included; the last one may be shorter */
+    PIECE_HEADER_SIZE = 16,
+    PIECE_AT_CHECK = 0,
+    PIECE_AT_SIZE = 8,
+    PIECE_AT_KIND = 12,
+    PIECE_DATA = 1,
+    PIECE_FOOTER = 2,
+    FOOTER_SIZE = 32,
+};
+
+_Static_assert((int)STORE_SNAPSHOT_BUFFER_SIZE >= (int)PIECE_SIZE, "a block fits the buffer");
+
+static const char snap_magic[8] = {'Z', 'A', 'B', 'S', 'N', 'A', 'P', '\n'};
+
+struct snap_file {
+    const struct vfs *vfs;
+    int fd;
+    uint64_t index;
+    uint8_t *piece; /* PIECE_SIZE bytes */
+    uint64_t offset;
+    uint64_t number;    /* of the next piece */
+    uint64_t total;     /* bytes of the image so far */
+    struct hash128 all; /* over the checksums so far */
+};
+
+static void snap_header_encode(const struct snap_header *h, uint8_t *sector)
+{
+    memset(sector, 0, SECTOR_SIZE);
+    memcpy(sector + SNAP_AT_MAGIC, snap_magic, sizeof(snap_magic));
+    bytes_set_u32(sector + SNAP_AT_VERSION, SNAP_VERSION);
+    bytes_set_u64(sector + SNAP_AT_CLUSTER, h->cluster.lo);
+    bytes_set_u64(sector + SNAP_AT_CLUSTER + 8, h->cluster.hi);
+    bytes_set_u64(sector + SNAP_AT_INDEX, h->pos.index);
+    bytes_set_u64(sector + SNAP_AT_EPOCH, h->pos.epoch);
+    bytes_set_u64(sector + SNAP_AT_CHAIN, h->pos.chain.lo);
+    bytes_set_u64(sector + SNAP_AT_CHAIN + 8, h->pos.chain.hi);
+    bytes_set_u64(sector + SNAP_AT_FIRST_SEQUENCE, h->first_sequence);
+    sector_seal(sector, 0, 0);
+}
+
+static bool snap_header_decode(const uint8_t *sector, uint64_t index, struct snap_header *ret)
+{
+    uint32_t batch;
+
+    if (sector_judge(sector, 0, &batch) != SECTOR_VALID ||
+        memcmp(sector + SNAP_AT_MAGIC, snap_magic, sizeof(snap_magic)) != 0 ||
+        bytes_get_u32(sector + SNAP_AT_VERSION) != SNAP_VERSION ||
+        bytes_get_u64(sector + SNAP_AT_INDEX) != index) {
+        return false;
+    }
+    ret->cluster.lo = bytes_get_u64(sector + SNAP_AT_CLUSTER);
+    ret->cluster.hi = bytes_get_u64(sector + SNAP_AT_CLUSTER + 8);
+    ret->pos.index = index;
+    ret->pos.epoch = bytes_get_u64(sector + SNAP_AT_EPOCH);
+    ret->pos.chain.lo = bytes_get_u64(sector + SNAP_AT_CHAIN);
+    ret->pos.chain.hi = bytes_get_u64(sector + SNAP_AT_CHAIN + 8);
+    ret->first_sequence = bytes_get_u64(sector + SNAP_AT_FIRST_SEQUENCE);
+    return true;
+}
+
+/* --- pieces: blocks and footer ---------------------------------------------------------------- */
+
+static struct hash128 hash_next(struct hash128 all, uint64_t check)
+{
+    uint8_t at[24];
+
+    bytes_set_u64(at, all.lo);
+    bytes_set_u64(at + 8, all.hi);
+    bytes_set_u64(at + 16, check);
+    return hash128(at, sizeof(at));
+}
+
+static uint64_t piece_check(const uint8_t *piece, size_t size, uint64_t index, uint64_t number)
+{
+    return hash64(piece + PIECE_AT_SIZE, PIECE_HEADER_SIZE - PIECE_AT_SIZE + size, index + number);
+}
+
+static int piece_write(struct snap_file *f, uint32_t kind, size_t size)
+{
+    uint64_t check;
+    int rc;
+
+    bytes_set_u32(f->piece + PIECE_AT_SIZE, (uint32_t)size);
+    bytes_set_u32(f->piece + PIECE_AT_KIND, kind);
+    check = piece_check(f->piece, size, f->index, f->number);
+    bytes_set_u64(f->piece + PIECE_AT_CHECK, check);
+    rc = file_write(f->vfs, f->fd, f->piece, PIECE_HEADER_SIZE + size, f->offset);
+    f->offset += PIECE_HEADER_SIZE + size;
+    f->number++;
+    f->all = hash_next(f->all, check);
+    return rc;
+}
+
+static void footer_encode(const struct snap_file *f, uint8_t *to)
+{
+    bytes_set_u64(to, f->total);
+    bytes_set_u64(to + 8, f->number);
+    bytes_set_u64(to + 16, f->all.lo);
+    bytes_set_u64(to + 24, f->all.hi);
+}
+
+/* Reads and checks the next piece. Errors: ERR_CORRUPT, ERR_IO */
+static int piece_read(struct snap_file *f, uint32_t *ret_kind, size_t *ret_size)
+{
+    ssize_t n = file_read(f->vfs, f->fd, f->piece, PIECE_SIZE, f->offset);
+    uint64_t check;
+    size_t size;
+
+    if (n < 0) {
+        return ERR_IO;
+    }
+    if (n < PIECE_HEADER_SIZE) {
+        return ERR_CORRUPT;
+    }
+    check = bytes_get_u64(f->piece + PIECE_AT_CHECK);
+    size = bytes_get_u32(f->piece + PIECE_AT_SIZE);
+    if (size > (size_t)n - PIECE_HEADER_SIZE ||
+        check != piece_check(f->piece, size, f->index, f->number)) {
+        return ERR_CORRUPT;
+    }
+    *ret_kind = bytes_get_u32(f->piece + PIECE_AT_KIND);
+    *ret_size = size;
+    f->offset += PIECE_HEADER_SIZE + size;
+    return 0;
+}
+
+/* --- whole files ------------------------------------------------------------------------------ */
+
+static int snap_write_image(struct snap_file *f, const struct snap_header *h,
+                            store_produce_fn produce, void *ctx)
+{
+    size_t cap = PIECE_SIZE - PIECE_HEADER_SIZE;
+    bool is_end = false;
+    int rc;
+
+    snap_header_encode(h, f->piece);
+    rc = file_write(f->vfs, f->fd, f->piece, SECTOR_SIZE, 0);
+    while (rc == 0 && !is_end) {
+        size_t size = 0;
+
+        while (size < cap && !is_end) {
+            size_t n = produce(ctx, f->piece + PIECE_HEADER_SIZE + size, cap - size);
+
+            size += n;
+            is_end = n == 0;
+        }
+        if (size > 0) {
+            f->total += size;
+            rc = piece_write(f, PIECE_DATA, size);
+        }
+    }
+    if (rc == 0) {
+        footer_encode(f, f->piece + PIECE_HEADER_SIZE);
+        rc = piece_write(f, PIECE_FOOTER, FOOTER_SIZE);
+    }
+    return rc == 0 ? f->vfs->sync(f->vfs->ctx, f->fd) : rc;
+}
+
+/* All of a file: header, every piece, footer, and nothing behind it. */
+static int snap_read_pieces(struct snap_file *f, struct snap_header *ret_header,
+                            store_consume_fn consume, void *ctx)
+{
+    struct snap_header h;
+    uint8_t footer[FOOTER_SIZE];
+    uint64_t file_size;
+    ssize_t n = file_read(f->vfs, f->fd, f->piece, SECTOR_SIZE, 0);
+
+    if (n < 0) {
+        return ERR_IO;
+    }
+    if (n != SECTOR_SIZE || !snap_header_decode(f->piece, f->index, &h)) {
+        return ERR_CORRUPT;
+    }
+    if (f->vfs->size(f->vfs->ctx, f->fd, &file_size) != 0) {
+        return ERR_IO;
+    }
+    for (;;) {
+        uint32_t kind;
+        size_t size;
+        int rc = piece_read(f, &kind, &size);
+
+        if (rc != 0) {
+            return rc;
+        }
+        if (kind == PIECE_FOOTER) {
+            footer_encode(f, footer);
+            if (size != FOOTER_SIZE || f->offset != file_size ||
+                memcmp(footer, f->piece + PIECE_HEADER_SIZE, FOOTER_SIZE) != 0) {
+                return ERR_CORRUPT;
+            }
+            break;
+        }
+        if (kind != PIECE_DATA || size == 0) {
+            return ERR_CORRUPT;
+        }
+        f->number++;
+        f->total += size;
+        f->all = hash_next(f->all, bytes_get_u64(f->piece + PIECE_AT_CHECK));
+        rc = consume != NULL ? consume(ctx, f->piece + PIECE_HEADER_SIZE, size) : 0;
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    if (ret_header != NULL) {
+        *ret_header = h;
+    }
+    return 0;
+}
+
+static int snap_read_named(const struct vfs *v, const char *name, uint64_t index, uint8_t *piece,
+                           struct snap_header *ret_header, store_consume_fn consume, void *ctx)
+{
+    struct snap_file f = {.vfs = v, .index = index, .piece = piece, .offset = SECTOR_SIZE};
+    int rc;
+
+    f.fd = v->open(v->ctx, name, O_RDWR, 0);
+    if (f.fd < 0) {
+        return ERR_IO;
+    }
+    rc = snap_read_pieces(&f, ret_header, consume, ctx);
+    v->close(v->ctx, f.fd);
+    return rc;
+}
+
+int snap_read(const struct vfs *v, uint64_t index, struct snap_header *ret_header,
+              store_consume_fn consume, void *ctx)
+{
+    uint8_t *piece = mem_alloc(PIECE_SIZE);
+    char name[FILE_NAME_SIZE];
+    int rc;
+
+    file_name(name, "snap-", index, "");
+    rc = snap_read_named(v, name, index, piece, ret_header, consume, ctx);
+    mem_free(piece);
+    return rc;
+}
+
+int snap_write(const struct vfs *v, const struct snap_header *h, store_produce_fn produce,
+               void *ctx, uint8_t *buffer)
+{
+    struct snap_file f = {.vfs = v, .index = h->pos.index, .piece = buffer, .offset = SECTOR_SIZE};
+    char temporary[FILE_NAME_SIZE], name[FILE_NAME_SIZE];
+    int rc;
+
+    file_name(name, "snap-", h->pos.index, "");
+    file_name(temporary, "snap-", h->pos.index, ".tmp");
+    f.fd = v->open(v->ctx, temporary, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    if (f.fd < 0) {
+        return f.fd == -ENOSPC ? ERR_NOSPACE : ERR_IO;
+    }
+    rc = snap_write_image(&f, h, produce, ctx);
+    v->close(v->ctx, f.fd);
+    if (rc != 0) {
+        rc = rc == -ENOSPC ? ERR_NOSPACE : ERR_IO;
+    } else {
+        rc = snap_read_named(v, temporary, h->pos.index, buffer, NULL, NULL, NULL);
+        rc = rc == 0 ? 0 : ERR_IO;
+    }
+    if (rc != 0) {
+        v->unlink(v->ctx, temporary);
+        return rc;
+    }
+    if (v->rename(v->ctx, temporary, name) != 0 || v->sync_dir(v->ctx) != 0) {
+        return ERR_IO;
+    }
+    return 0;
+}
+
+int store_snapshot_write(const struct vfs *vfs, struct hash128 cluster, const struct store_pos *pos,
+                         store_produce_fn produce, void *ctx, uint8_t *buffer)
+{
+    struct snap_header h = {.cluster = cluster, .pos = *pos};
+
+    return snap_write(vfs, &h, produce, ctx, buffer);
+}
+
+/* --- which to keep ---------------------------------------------------------------------------- */
+
+/* Header and footer only: the blocks were verified when the file was written, and are again when it
+ * is read at start. Reading them here would hold up the log. */
+static bool snap_looks_whole(const struct vfs *v, uint64_t index)
+{
+    uint8_t sector[SECTOR_SIZE], end[PIECE_HEADER_SIZE + FOOTER_SIZE];
+    char name[FILE_NAME_SIZE];
+    struct snap_header h;
+    uint64_t size;
+    bool is_whole = false;
+    int fd;
+
+    file_name(name, "snap-", index, "");
+    fd = v->open(v->ctx, name, O_RDWR, 0);
+    if (fd < 0) {
+        return false;
+    }
+    if (v->size(v->ctx, fd, &size) == 0 && size >= SECTOR_SIZE + sizeof(end) &&
+        file_read(v, fd, sector, sizeof(sector), 0) == SECTOR_SIZE &&
+        file_read(v, fd, end, sizeof(end), size - sizeof(end)) == (ssize_t)sizeof(end)) {
+        uint64_t number = bytes_get_u64(end + PIECE_HEADER_SIZE + 8);
+
+        is_whole =
+            snap_header_decode(sector, index, &h) &&
+            bytes_get_u64(end + PIECE_AT_CHECK) == piece_check(end, FOOTER_SIZE, index, number);
+    }
+    v->close(v->ctx, fd);
+    return is_whole;
+}
+
+static int snap_remove(struct store *s, uint64_t index)
+{
+    char name[FILE_NAME_SIZE];
+    int rc;
+
+    file_name(name, "snap-", index, "");
+    rc = s->conf.vfs.unlink(s->conf.vfs.ctx, name);
+    if (rc != 0) {
+        return store_fail(s, ERR_IO, name, "remove", rc);
+    }
+    rc = s->conf.vfs.sync_dir(s->conf.vfs.ctx);
+    return rc == 0 ? 0 : store_fail(s, ERR_IO, "directory", "sync", rc);
+}
+
+int snap_purge(struct store *s, uint64_t *ret_floor_index)
+{
+    struct file_list files;
+    uint64_t floor_index = 0;
+    uint32_t kept = 0;
+    int rc = file_list(&s->conf.vfs, &files);
+
+    if (rc != 0) {
+        return store_fail(s, ERR_IO, "directory", "list", rc);
+    }
+    for (size_t i = files.snapshot_count; rc == 0 && i-- > 0;) {
+        uint64_t index = files.snapshots[i];
+
+        if (kept < s->conf.snapshots_kept && snap_looks_whole(&s->conf.vfs, index)) {
+            kept++;
+            floor_index = index;
+        } else {
+            rc = snap_remove(s, index);
+        }
+    }
+    file_list_done(&files);
+    if (rc == 0) {
+        *ret_floor_index = kept == s->conf.snapshots_kept ? floor_index : 0;
+    }
+    return rc;
+}
+
+static int snap_remove_range(struct store *s, uint64_t first, uint64_t last)
+{
+    struct file_list files;
+    int rc = file_list(&s->conf.vfs, &files);
+
+    if (rc != 0) {
+        return store_fail(s, ERR_IO, "directory", "list", rc);
+    }
+    for (size_t i = files.snapshot_count; rc == 0 && i-- > 0;) {
+        if (files.snapshots[i] >= first && files.snapshots[i] <= last) {
+            rc = snap_remove(s, files.snapshots[i]);
+        }
+    }
+    file_list_done(&files);
+    return rc;
+}
+
+int snap_remove_above(struct store *s, uint64_t index)
+{
+    return snap_remove_range(s, index + 1, UINT64_MAX);
+}
+
+int snap_remove_below(struct store *s, uint64_t index)
+{
+    return index == 0 ? 0 : snap_remove_range(s, 0, index - 1);
+}
