@@ -1,6 +1,3 @@
-/* uthash's own function is a switch that falls through, unmarked: a warning in every table. */
-#define HASH_FUNCTION(key, size, ret) ((ret) = (unsigned)hash64((key), (size), 0))
-
 #include "pending.h"
 
 #include <utlist.h>

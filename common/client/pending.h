@@ -4,9 +4,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <uthash.h>
 
 #include "client.h"
+#include "hashtable.h"
 
 /* The requests of a session that have not ended: found by xid, ordered by deadline, and by xid
  * those that wait to be sent. Private to client; no I/O and no clock, time comes as an argument.

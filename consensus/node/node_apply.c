@@ -1,0 +1,235 @@
+#include "node_int.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "check.h"
+#include "err.h"
+#include "mem.h"
+
+/* Committed entries become state. For each entry: apply it, tell the sessions that are subscribed
+ * to the directory it changed, then answer whoever waits for it here. In that order, so that on one
+ * stream an event is never behind a reply that shows its change. */
+
+/* --- the window of recent changes ------------------------------------------------------------ */
+
+void node_window_init(struct node_window *w, uint64_t floor)
+{
+    *w = (struct node_window){
+        .ring = mem_zalloc(EVENT_WINDOW_ENTRIES * sizeof(*w->ring)),
+        .floor = floor,
+    };
+}
+
+void node_window_done(struct node_window *w)
+{
+    for (uint32_t i = 0; i < w->count; i++) {
+        blob_unref(w->ring[(w->head + i) % EVENT_WINDOW_ENTRIES].bytes);
+    }
+    mem_free(w->ring);
+    *w = (struct node_window){0};
+}
+
+static void window_push(struct node_window *w, uint64_t index, uint64_t dir, struct blob *bytes)
+{
+    while (w->count == EVENT_WINDOW_ENTRIES ||
+           (w->count > 0 && w->size + bytes->size > EVENT_WINDOW_SIZE_MAX)) {
+        struct node_change *oldest = &w->ring[w->head];
+
+        w->floor = oldest->index;
+        w->size -= oldest->bytes->size;
+        blob_unref(oldest->bytes);
+        w->head = (w->head + 1) % EVENT_WINDOW_ENTRIES;
+        w->count--;
+    }
+    w->ring[(w->head + w->count) % EVENT_WINDOW_ENTRIES] =
+        (struct node_change){index, dir, blob_ref(bytes)};
+    w->count++;
+    w->size += bytes->size;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    const uint64_t *x = a;
+    const uint64_t *y = b;
+
+    return *x < *y ? -1 : *x > *y;
+}
+
+int node_window_repeat(struct node *n, struct node_conn *conn, uint64_t index, const uint64_t *dirs,
+                       size_t count)
+{
+    const struct node_window *w = &n->window;
+    uint64_t *sorted;
+
+    if (index < w->floor) {
+        return ERR_COMPACTED;
+    }
+    sorted = mem_dup(dirs, count * sizeof(*dirs));
+    qsort(sorted, count, sizeof(*sorted), compare_ids);
+    for (uint32_t i = 0; i < w->count; i++) {
+        const struct node_change *c = &w->ring[(w->head + i) % EVENT_WINDOW_ENTRIES];
+
+        if (c->index > index &&
+            bsearch(&c->dir, sorted, count, sizeof(*sorted), compare_ids) != NULL) {
+            n->io.send_client(n->io.ctx, conn->id, c->bytes->data, c->bytes->size);
+        }
+    }
+    mem_free(sorted);
+    return 0;
+}
+
+/* --- events and replies ---------------------------------------------------------------------- */
+
+struct tell {
+    struct node *n;
+    const struct blob *bytes;
+};
+
+static void tell_session(void *ctx, uint64_t session)
+{
+    struct tell *t = ctx;
+    struct node_attached *a = node_attached_find(t->n, session);
+
+    CHECK(a != NULL); /* interest ends when a session detaches */
+    t->n->io.send_client(t->n->io.ctx, a->conn->id, t->bytes->data, t->bytes->size);
+}
+
+static void publish(struct node *n, const struct event *e)
+{
+    struct tell t = {.n = n};
+    struct blob *bytes;
+
+    n->scratch.size = 0;
+    codec_encode_event(&n->scratch, e);
+    bytes = blob_new(n->scratch.data, n->scratch.size);
+    t.bytes = bytes;
+    window_push(&n->window, e->index, e->dir, bytes);
+    interest_each(n->interest, e->dir, tell_session, &t);
+    blob_unref(bytes);
+}
+
+/* Answering about a node subscribes the session to the directory it is in. */
+static void subscribe_to_result(struct node *n, uint64_t session, const struct txn *txn,
+                                const struct reply *r)
+{
+    if (r->err != 0) {
+        return;
+    }
+    switch (txn->request.op) {
+    case OP_CREATE:
+        interest_add(n->interest, session, r->u.create.attr.parent);
+        break;
+    case OP_SET:
+    case OP_APPEND:
+    case OP_SETATTR:
+        interest_add(n->interest, session, r->u.attr.parent);
+        break;
+    default:
+        break;
+    }
+}
+
+static void answer(struct node *n, const struct txn *txn, struct txn_result *result)
+{
+    bool is_open = txn->request.op == OP_SESSION_OPEN;
+    struct node_pending *p = NULL;
+    struct node_conn *conn;
+
+    if (is_open) {
+        p = node_pipeline_find_open(n, &txn->request.u.session_open.key);
+    } else if (result->session != 0) {
+        p = node_pipeline_find(n, result->session, txn->request.xid);
+    }
+    if (p == NULL) {
+        return;
+    }
+    conn = node_conn_find(n, p->conn);
+    node_pipeline_drop(n, p);
+    if (conn == NULL) {
+        return;
+    }
+    if (is_open) {
+        if (result->reply.err == 0) {
+            node_session_attach(n, conn, result->session);
+        } else {
+            node_session_refuse(n, conn, result->reply.err);
+        }
+        return;
+    }
+    subscribe_to_result(n, result->session, txn, &result->reply);
+    node_reply(n, conn, &result->reply);
+}
+
+static void apply_data(struct node *n, const struct zab_entry *entry)
+{
+    struct txn_result result;
+    struct txn txn;
+
+    if (wire_txn_decode(entry->body ? entry->body->data : NULL, entry->body ? entry->body->size : 0,
+                        &txn) != 0) {
+        /* The same bytes are as unreadable on every member, so skipping keeps them equal. */
+        node_log(n, LOG_ERROR, "ev=entry_unreadable index=%" PRIu64, entry->index);
+        tree_skip(n->tree, entry->index);
+        return;
+    }
+    txn.index = entry->index;
+    tree_apply(n->tree, &txn, &result);
+    for (uint32_t i = 0; i < result.change_count; i++) {
+        publish(n, &result.changes[i]);
+    }
+    answer(n, &txn, &result);
+    if (result.session_gone != 0) {
+        node_session_gone(n, result.session_gone);
+    }
+    txn_result_done(&result);
+    codec_request_done(&txn.request);
+}
+
+static void after_entry(struct node *n, uint64_t index)
+{
+    if (index % DIGEST_INTERVAL == 0) {
+        n->digest_index = index;
+        n->digest = tree_digest(n->tree);
+        if (n->view.role == ZAB_LEADER) {
+            node_step(n, &(struct zab_event){.type = ZAB_EV_DIGEST,
+                                             .u.digest = {.index = index, .digest = n->digest}});
+        }
+    }
+}
+
+static void maybe_snapshot(struct node *n)
+{
+    struct store_pos at;
+    struct zab_pos pos;
+    uint64_t index = tree_index(n->tree);
+
+    if (n->snapshotting || n->install.seq != 0 ||
+        index - n->snapshot_index < n->conf.snapshot_entries) {
+        return;
+    }
+    CHECK(zab_pos_at(n->zab, index, &pos));
+    at = (struct store_pos){pos.epoch, pos.index, pos.chain};
+    n->snapshotting = true;
+    n->snapshotting_index = index;
+    n->io.snapshot(n->io.ctx, n->tree, &at);
+}
+
+void node_apply(struct node *n, uint64_t index)
+{
+    while (tree_index(n->tree) < index) {
+        uint64_t next = tree_index(n->tree) + 1;
+        const struct zab_entry *entry = zab_entry_at(n->zab, next);
+
+        CHECK(entry != NULL);
+        if (entry->type == ZAB_ENTRY_EPOCH) {
+            tree_skip(n->tree, next);
+        } else {
+            apply_data(n, entry);
+        }
+        after_entry(n, next);
+    }
+    maybe_snapshot(n);
+    node_step(n, &(struct zab_event){.type = ZAB_EV_APPLIED, .u.index = tree_index(n->tree)});
+    node_sync_on_apply(n);
+}

@@ -1,0 +1,237 @@
+#ifndef ZABFS_NODE_INT_H
+#define ZABFS_NODE_INT_H
+
+#include "bytes.h"
+#include "hashtable.h"
+#include "interest.h"
+#include "node.h"
+#include "wire.h"
+
+/* A client's stream. */
+struct node_conn {
+    uint64_t id;
+    uint64_t session; /* attached to; 0 before HELLO was answered */
+    uint64_t opened_ms;
+    bool greeted; /* HELLO was received and not refused */
+    uint64_t hello_xid;
+    bool last_word; /* the leader was asked: a session that is not known now does not exist */
+    struct session_key key;
+    UT_hash_handle hh;
+};
+
+/* A session that is attached to this member. */
+struct node_attached {
+    uint64_t session;
+    struct node_conn *conn;
+    bool touched; /* heard of since the last TOUCH */
+    UT_hash_handle hh;
+};
+
+/* A write that a client awaits, from receipt to its application here. A SESSION_OPEN has session 0
+ * and the id of its stream as xid. */
+struct pending_key {
+    uint64_t session;
+    uint64_t xid;
+};
+
+struct node_pending {
+    struct pending_key key;
+    uint64_t conn;
+    enum op op;
+    uint64_t deadline_ms;
+    bool left;          /* it may be in somebody's log: its outcome is not known until applied */
+    struct blob *bytes; /* encoded request */
+    UT_hash_handle hh;  /* in order of arrival: the order in which it is forwarded again */
+};
+
+/* Something that waits for the leader's word on the commit index, and then for that index to be
+ * applied: OP_SYNC, and a HELLO for a session that is not known here yet. */
+struct node_waiter {
+    uint64_t id; /* of the read at zab; renewed when zab gives it up */
+    bool asked;  /* zab has the id now */
+    bool quorum;
+    bool ready;     /* index is known */
+    uint64_t index; /* that must be applied */
+    uint64_t conn;
+    uint64_t xid;
+    bool hello; /* else OP_SYNC */
+    uint64_t deadline_ms;
+    UT_hash_handle hh;
+};
+
+/* When the leader last heard of a session. */
+struct node_lease {
+    uint64_t session;
+    uint64_t heard_ms;
+    uint64_t closing_epoch; /* its end was proposed in this epoch */
+    UT_hash_handle hh;
+};
+
+/* A change that was applied, kept for sessions that resume here. */
+struct node_change {
+    uint64_t index;
+    uint64_t dir;
+    struct blob *bytes; /* encoded event */
+};
+
+struct node_window { /* ring of changes, oldest first */
+    struct node_change *ring;
+    uint32_t head, count;
+    size_t size;    /* bytes of events */
+    uint64_t floor; /* changes up to this index are no longer here */
+};
+
+/* A storage batch that is gathered or in flight; it owns all that its operations point to. */
+struct node_batch {
+    struct store_op *ops;
+    size_t count, cap;
+    uint64_t seq; /* of the last storage effect in it; 0: none of zab's */
+};
+
+struct node_held { /* a message that waits for storage effect `after_seq` */
+    uint64_t after_seq;
+    struct zab_msg msg;
+};
+
+struct node_install { /* a snapshot that is being received, then stored */
+    bool active;
+    uint32_t from;
+    uint64_t epoch, sync;
+    struct zab_pos pos;
+    uint64_t total;
+    struct buf image;
+    struct tree *tree; /* loaded, waits to be durable */
+    uint64_t seq;
+};
+
+struct node_parked { /* a forwarded request that came before this leader could serve */
+    uint64_t session;
+    struct blob *bytes;
+};
+
+struct node {
+    struct node_conf conf;
+    struct node_io io;
+    struct node_time now;
+    struct zab *zab;
+    struct zab_out out;   /* of one step */
+    struct zab_out todo;  /* effects not carried out yet */
+    struct zab_view view; /* as of the last step */
+    struct tree *tree;
+    struct interest *interest;
+    struct buf scratch; /* for encoding one message */
+
+    /* Storage. */
+    struct node_batch gather, flight;
+    bool in_flight;
+    uint64_t durable_seq;
+    struct node_held *held;
+    size_t held_count, held_cap;
+    uint64_t snapshot_index; /* of the last snapshot */
+    bool snapshotting;
+    uint64_t snapshotting_index;
+    struct node_install install;
+
+    /* Clients. */
+    struct node_conn *conns;
+    struct node_attached *attached;
+    struct node_pending *pending;
+    size_t pending_bytes;
+    struct node_waiter *waiters;
+    uint64_t read_next; /* id of the next read */
+    struct node_window window;
+
+    /* As a leader. */
+    struct node_lease *leases;
+    bool was_serving;
+    struct node_parked *parked;
+    size_t parked_count, parked_cap;
+
+    /* Timers. */
+    uint64_t started_ms;
+    uint64_t leaderless_ms;   /* since when no leader is known; 0: one is */
+    uint64_t housekeeping_ms; /* last time */
+    uint64_t digest_index;    /* own digest at the last multiple of DIGEST_INTERVAL, to compare */
+    uint64_t digest;
+    uint64_t forwarded_epoch; /* the leader of this epoch has all pending requests */
+    uint32_t forwarded_leader;
+};
+
+enum {
+    HOUSEKEEPING_MS = 100,  /* deadlines, touches, expiry */
+    STRANGER_MS = 30000,    /* a stream may live this long without a session */
+    STALL_MS = 1000,        /* a longer gap between two beats is a stall of this process */
+    DIGEST_INTERVAL = 1024, /* entries between two comparisons of the replicas' digests */
+    PENDING_MAX = 65536,
+    PENDING_BYTES_MAX = 256 << 20,
+    WAITERS_MAX = 65536,
+    PARKED_MAX = 65536,
+};
+
+/* node_zab.c: the only place that calls zab_step(). node_step() queues the effects; every input
+ * ends with node_drain(), which carries them out. So no effect runs in the middle of a loop over
+ * the tables it may change. */
+void node_step(struct node *n, const struct zab_event *ev);
+void node_drain(struct node *n);
+void node_batch_submit(struct node *n);
+void node_batch_done(struct node_batch *b);
+void node_snap_piece(struct node *n, uint32_t peer, const struct peer_msg *m);
+
+/* node_apply.c */
+void node_apply(struct node *n, uint64_t index);
+void node_window_init(struct node_window *w, uint64_t floor);
+void node_window_done(struct node_window *w);
+/* Sends the stream all changes after `index` in `dirs`. ERR_COMPACTED: some are no longer here. */
+int node_window_repeat(struct node *n, struct node_conn *conn, uint64_t index, const uint64_t *dirs,
+                       size_t count);
+
+/* node_pipeline.c: writes on their way to the leader. */
+void node_pipeline_submit(struct node *n, struct node_conn *conn, const struct request *r,
+                          const void *bytes, size_t size);
+void node_pipeline_open(struct node *n, struct node_conn *conn, const struct request *hello);
+void node_pipeline_forward_all(struct node *n);
+void node_pipeline_on_forward(struct node *n, uint64_t session, const uint8_t *bytes, size_t size);
+void node_pipeline_on_role(struct node *n);
+void node_pipeline_expire(struct node *n);
+struct node_pending *node_pipeline_find(struct node *n, uint64_t session, uint64_t xid);
+struct node_pending *node_pipeline_find_open(struct node *n, const struct session_key *key);
+void node_pipeline_drop(struct node *n, struct node_pending *p);
+void node_pipeline_done(struct node *n);
+void node_parked_drop(struct node *n);
+void node_propose_own(struct node *n, const struct request *r); /* leader only */
+bool node_quorum_lost(const struct node *n); /* and for so long that waiting is no use */
+
+/* node_read.c: barriers. */
+void node_sync_begin(struct node *n, struct node_conn *conn, const struct request *r);
+/* Calls node_session_resume() when `index` is applied here, and, with leader_asked, all that was
+ * committed before now. */
+void node_sync_hello(struct node *n, struct node_conn *conn, uint64_t index, bool leader_asked,
+                     uint32_t deadline_ms);
+void node_sync_answer(struct node *n, uint64_t read, bool ok, uint64_t index);
+void node_sync_on_role(struct node *n);
+void node_sync_on_apply(struct node *n);
+void node_sync_housekeep(struct node *n);
+void node_sync_drop(struct node *n, uint64_t conn);
+
+/* node_client.c: what one stream asks for. */
+void node_reply(struct node *n, struct node_conn *conn, struct reply *r); /* fills in the index */
+void node_reply_err(struct node *n, struct node_conn *conn, enum op op, uint64_t xid, int err);
+struct node_conn *node_conn_find(struct node *n, uint64_t conn);
+void node_conn_close(struct node *n, struct node_conn *conn, const char *reason);
+
+/* node_session.c: sessions that are attached here, and, at the leader, which are alive. */
+int node_session_hello(struct node *n, struct node_conn *conn, const struct request *r);
+void node_session_attach(struct node *n, struct node_conn *conn, uint64_t session);
+void node_session_refuse(struct node *n, struct node_conn *conn, int err);
+void node_session_resume(struct node *n, struct node_conn *conn);
+void node_session_detach(struct node *n, struct node_conn *conn);
+void node_session_gone(struct node *n, uint64_t session);
+void node_session_touch(struct node *n, uint64_t session);
+void node_session_housekeep(struct node *n, uint64_t gap_ms);
+void node_session_on_serving(struct node *n);
+struct node_attached *node_attached_find(struct node *n, uint64_t session);
+
+void node_log(struct node *n, enum log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

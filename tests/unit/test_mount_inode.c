@@ -1,0 +1,135 @@
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "inode.h"
+
+static struct inodes t;
+
+static void setup(void)
+{
+    inodes_init(&t);
+}
+
+static void teardown(void)
+{
+    inodes_done(&t);
+}
+
+TestSuite(inode, .init = setup, .fini = teardown);
+
+static struct name name(const char *text)
+{
+    return (struct name){text, (uint32_t)strlen(text)};
+}
+
+static struct inode *learn(struct inode *dir, const char *text, uint64_t id, enum node_type type,
+                           uint64_t index)
+{
+    struct attr a = {.id = id, .parent = dir->id, .type = type, .nlink = 1, .version = index};
+
+    return inode_learn(&t, dir, name(text), &a, index);
+}
+
+Test(inode, one_that_nothing_holds_is_freed_and_then_its_directory)
+{
+    struct inode *d = learn(t.root, "d", 10, NODE_DIR, 5);
+    struct inode *f = learn(d, "f", 11, NODE_FILE, 6);
+
+    inode_unpin(&t, d);
+    cr_assert_eq(inode_find(&t, 10), d, "its child holds it");
+    inode_unpin(&t, f);
+    cr_assert_null(inode_find(&t, 11));
+    cr_assert_null(inode_find(&t, 10));
+    cr_assert_eq(inodes_count(&t), 1);
+    cr_assert_eq(t.left.count, 1);
+    cr_assert_eq(t.left.ids[0], 10);
+}
+
+Test(inode, the_kernel_holds_it_until_it_forgot_all)
+{
+    struct inode *f = learn(t.root, "f", 11, NODE_FILE, 6);
+
+    inode_kernel_ref(f);
+    inode_kernel_ref(f);
+    inode_unpin(&t, f);
+    inode_kernel_forget(&t, f, 1);
+    cr_assert_eq(inode_find(&t, 11), f);
+    inode_kernel_forget(&t, f, 1);
+    cr_assert_null(inode_find(&t, 11));
+}
+
+Test(inode, a_directory_that_enters_is_wanted_from_the_lowest_index)
+{
+    struct inode *a = learn(t.root, "a", 10, NODE_DIR, 7);
+    struct inode *b = learn(t.root, "b", 11, NODE_DIR, 5);
+    struct inode *again = learn(t.root, "a", 10, NODE_DIR, 9);
+
+    cr_assert_eq(t.wanted.count, 2);
+    cr_assert_eq(t.wanted_index, 5);
+    inode_unpin(&t, a);
+    inode_unpin(&t, b);
+    inode_unpin(&t, again);
+}
+
+Test(inode, older_attributes_do_not_replace_newer_ones)
+{
+    struct inode *f = learn(t.root, "f", 11, NODE_FILE, 8);
+    struct attr old = {.id = 11, .type = NODE_FILE, .version = 3};
+
+    inode_update(f, &old, 7);
+    cr_assert_eq(f->attr.version, 8);
+    inode_unpin(&t, f);
+}
+
+Test(inode, an_answer_older_than_an_event_in_the_directory_is_neither_fresh_nor_linked)
+{
+    t.root->event_index = 20;
+    struct inode *f = learn(t.root, "f", 11, NODE_FILE, 19);
+
+    cr_assert(!f->attr_fresh);
+    cr_assert(!f->linked);
+    cr_assert_null(inode_child(t.root, "f", 1));
+    inode_unpin(&t, f);
+}
+
+Test(inode, a_removed_node_stays_removed)
+{
+    struct inode *f = learn(t.root, "f", 11, NODE_FILE, 8);
+
+    inode_remove(f);
+    cr_assert_null(inode_child(t.root, "f", 1));
+    cr_assert_eq(learn(t.root, "f", 11, NODE_FILE, 8), f);
+    cr_assert(f->removed);
+    cr_assert(!f->linked);
+    inode_unpin(&t, f);
+    inode_unpin(&t, f);
+}
+
+Test(inode, another_node_under_the_name_replaces_the_one_known)
+{
+    struct inode *f = learn(t.root, "f", 11, NODE_FILE, 8);
+    struct inode *g = learn(t.root, "f", 12, NODE_FILE, 9);
+
+    cr_assert(f->removed);
+    cr_assert_eq(inode_child(t.root, "f", 1), g);
+    inode_unpin(&t, f);
+    inode_unpin(&t, g);
+}
+
+Test(inode, the_path_leads_from_the_root)
+{
+    struct inode *d = learn(t.root, "dir", 10, NODE_DIR, 5);
+    struct inode *f = learn(d, "file", 11, NODE_FILE, 6);
+    char path[64];
+
+    cr_assert(inode_path(f, path, sizeof(path)));
+    cr_assert_str_eq(path, "dir/file");
+    cr_assert(inode_path(t.root, path, sizeof(path)));
+    cr_assert_str_eq(path, ".");
+    cr_assert(!inode_path(f, path, 8), "eight bytes and the end do not fit");
+    cr_assert(inode_path(f, path, 9));
+    inode_remove(d);
+    cr_assert(!inode_path(f, path, sizeof(path)));
+    inode_unpin(&t, d);
+    inode_unpin(&t, f);
+}
