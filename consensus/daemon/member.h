@@ -1,0 +1,87 @@
+#ifndef ZABFS_MEMBER_H
+#define ZABFS_MEMBER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include <uv.h>
+
+#include "conf.h"
+#include "node.h"
+#include "store.h"
+#include "stream.h"
+
+/* One running member: a replica (node) on a libuv loop, with its sockets, its clock, its storage
+ * thread and its snapshot child. The loop's thread owns everything; the storage thread sees one
+ * immutable batch at a time. */
+
+struct peer_link;
+struct client_conn;
+
+struct store_worker { /* store_worker.c */
+    uv_work_t work;
+    const struct store_batch *batch; /* in flight, or NULL */
+    struct store_batch copy;
+    int err;
+    char note[256];
+};
+
+struct snapshot_child { /* snapshot_child.c */
+    pid_t pid;          /* 0: none */
+    uint64_t index;
+    uint64_t started_ms;
+    uint8_t *buffer;
+};
+
+struct member {
+    struct conf conf;
+    uv_loop_t loop;
+    struct vfs vfs;
+    struct store *store;
+    struct hash128 cluster, incarnation;
+    struct node *node;
+    uv_check_t check; /* end of a turn's I/O: node_flush() */
+    uv_timer_t timer; /* node_deadline() */
+    uv_signal_t sigterm, sigint, sigchld;
+    struct listener *listeners[3]; /* peers, clients, clients on the unix socket */
+    struct peer_link *links[MEMBERS_MAX];
+    uint32_t link_count;
+    uint32_t guest_count; /* streams of peers that did not say who they are */
+    struct client_conn *clients;
+    uint64_t conn_next;
+    struct store_worker worker;
+    struct snapshot_child snapshot;
+    bool stopping;
+    int exit_code;
+};
+
+/* Binds, recovers, and runs until a signal or a fatal error. Returns the exit status: 0, 1 after a
+ * failure, 2 for configuration that cannot work (port taken, directory missing, in use or foreign);
+ * then one line was printed to stderr and nothing was written. */
+int member_run(const struct conf *conf);
+
+struct node_time member_now(void);
+void member_flush(struct member *m); /* after anything that was not I/O of this turn */
+void member_stop(struct member *m, int exit_code);
+
+/* peer_link.c: one stream to each other member. Of two members the one with the lower id dials. */
+void peer_links_start(struct member *m);
+void peer_links_stop(struct member *m); /* closes the streams */
+void peer_links_free(struct member *m); /* once their last callbacks have run */
+void peer_link_accept(void *member, struct stream *s, const char *peer_text);
+void peer_link_send(struct member *m, uint32_t peer, const void *bytes, size_t size);
+
+/* client_conn.c */
+void client_conn_accept(void *member, struct stream *s, const char *peer_text);
+void client_conn_send(struct member *m, uint64_t conn, const void *bytes, size_t size);
+void client_conn_close(struct member *m, uint64_t conn, const char *reason);
+void client_conns_stop(struct member *m);
+
+/* store_worker.c */
+void store_worker_submit(struct member *m, const struct store_batch *batch);
+
+/* snapshot_child.c */
+void snapshot_child_start(struct member *m, const struct tree *tree, const struct store_pos *pos);
+void snapshot_child_reap(struct member *m);
+void snapshot_child_end(struct member *m); /* at once, unfinished */
+
+#endif
