@@ -52,8 +52,8 @@ enum op {
     OP_READ = 4, /* whole value; a symlink's value is its target */
     OP_READDIR = 5,
     OP_STATFS = 6,
-    OP_STATUS = 7,  /* also before HELLO: needs no session and no quorum */
-    OP_SYNC = 8, /* barrier: the reply comes when all that was committed before is applied here */
+    OP_STATUS = 7, /* also before HELLO: needs no session and no quorum */
+    OP_SYNC = 8,   /* barrier: the reply comes when all that was committed before is applied here */
     OP_PING = 9,
     OP_INTEREST = 10, /* subscribe to directories, and repeat their events after an index */
     OP_FORGET = 11,   /* end subscriptions */

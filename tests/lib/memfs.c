@@ -7,20 +7,10 @@
 
 #include "check.h"
 #include "mem.h"
+#include "memfs_inode.h"
 #include "prng.h"
 
-enum { SECTOR = 512, BLOCK = 4096, NAME_MAX_SIZE = 64 };
-
-struct inode {
-    uint32_t refs; /* of names, pending operations and handles */
-    uint8_t *now, *disk;
-    size_t now_size, disk_size;
-    size_t cap;                  /* of both */
-    size_t dirty_from, dirty_to; /* written since the last sync */
-    int locked_by;               /* handle, or -1 */
-    bool is_spoiled;             /* one block of it cannot be read */
-    size_t spoiled_block;
-};
+enum { NAME_MAX_SIZE = 64 };
 
 struct entry {
     char name[NAME_MAX_SIZE];
@@ -48,86 +38,6 @@ struct memfs {
     uint64_t calls_left; /* 0: does not die */
     bool is_dead;
 };
-
-/* --- inodes ---------------------------------------------------------------------------------- */
-
-static struct inode *inode_ref(struct inode *i)
-{
-    i->refs++;
-    return i;
-}
-
-static void inode_unref(struct inode *i)
-{
-    if (--i->refs == 0) {
-        mem_free(i->now);
-        mem_free(i->disk);
-        mem_free(i);
-    }
-}
-
-static struct inode *inode_new(void)
-{
-    struct inode *i = mem_zalloc(sizeof(*i));
-
-    i->refs = 1;
-    i->locked_by = -1;
-    return i;
-}
-
-static void inode_reserve(struct inode *i, size_t size)
-{
-    size_t cap = size * 2;
-
-    if (size <= i->cap) {
-        return;
-    }
-    i->now = mem_realloc(i->now, cap);
-    i->disk = mem_realloc(i->disk, cap);
-    memset(i->now + i->cap, 0, cap - i->cap);
-    memset(i->disk + i->cap, 0, cap - i->cap);
-    i->cap = cap;
-}
-
-static void inode_touch(struct inode *i, size_t from, size_t to)
-{
-    if (i->dirty_to == 0) {
-        i->dirty_from = from;
-    }
-    i->dirty_from = from < i->dirty_from ? from : i->dirty_from;
-    i->dirty_to = to > i->dirty_to ? to : i->dirty_to;
-}
-
-static void inode_sync(struct inode *i)
-{
-    if (i->dirty_to > 0) {
-        memcpy(i->disk + i->dirty_from, i->now + i->dirty_from, i->dirty_to - i->dirty_from);
-    }
-    i->dirty_from = i->dirty_to = 0;
-    i->disk_size = i->now_size;
-}
-
-/* Each sector, and the size, gets to the disk or does not. */
-static void inode_crash(struct inode *i, struct prng *p)
-{
-    for (size_t at = i->dirty_from / SECTOR * SECTOR; at < i->dirty_to; at += SECTOR) {
-        size_t size = i->cap - at < SECTOR ? i->cap - at : SECTOR;
-
-        if (prng_below(p, 2) == 0) {
-            memcpy(i->disk + at, i->now + at, size);
-        }
-    }
-    if (i->now_size != i->disk_size && prng_below(p, 2) == 0) {
-        i->disk_size = i->now_size;
-    }
-    if (i->cap > 0) {
-        memset(i->disk + i->disk_size, 0, i->cap - i->disk_size);
-        memcpy(i->now, i->disk, i->cap);
-    }
-    i->now_size = i->disk_size;
-    i->dirty_from = i->dirty_to = 0;
-    i->locked_by = -1;
-}
 
 /* --- directories ----------------------------------------------------------------------------- */
 

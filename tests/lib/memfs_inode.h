@@ -1,0 +1,35 @@
+#ifndef ZABFS_MEMFS_INODE_H
+#define ZABFS_MEMFS_INODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "prng.h"
+
+/* A file of memfs: what a process sees now, and what the disk would hold after a power failure. */
+
+enum { SECTOR = 512, BLOCK = 4096 };
+
+struct inode {
+    uint32_t refs; /* of names, pending operations and handles */
+    uint8_t *now, *disk;
+    size_t now_size, disk_size;
+    size_t cap;                  /* of both */
+    size_t dirty_from, dirty_to; /* written since the last sync */
+    int locked_by;               /* handle, or -1 */
+    bool is_spoiled;             /* one block of it cannot be read */
+    size_t spoiled_block;
+};
+
+struct inode *inode_new(void); /* with one reference */
+struct inode *inode_ref(struct inode *i);
+void inode_unref(struct inode *i);
+void inode_reserve(struct inode *i, size_t size);
+void inode_touch(struct inode *i, size_t from, size_t to); /* written, not synced */
+void inode_sync(struct inode *i);
+
+/* Power failure: each sector, and the size, got to the disk or did not. */
+void inode_crash(struct inode *i, struct prng *p);
+
+#endif
