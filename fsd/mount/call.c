@@ -1,0 +1,234 @@
+#include "call.h"
+
+#include <string.h>
+#include <utlist.h>
+
+#include "blob.h"
+#include "check.h"
+#include "err.h"
+#include "mem.h"
+
+struct call *call_new(struct mount *m, fuse_req_t req, struct inode *i,
+                      const struct fuse_file_info *fi)
+{
+    struct call *c = mem_zalloc(sizeof(*c));
+
+    c->m = m;
+    c->req = req;
+    c->inode = i;
+    if (i != NULL) {
+        inode_pin(i);
+    }
+    if (fi != NULL) {
+        c->fi = *fi;
+        c->handle = handle_of(fi);
+    }
+    return c;
+}
+
+void call_end(struct call *c)
+{
+    struct mount *m = c->m;
+
+    CHECK(c->xid == 0);
+    if (c->inode != NULL) {
+        inode_unpin(&m->inodes, c->inode);
+    }
+    mem_free(c->name);
+    blob_unref(c->data);
+    mem_free(c);
+    interest_update(m);
+}
+
+void call_set_name(struct call *c, const char *name)
+{
+    c->name = mem_strdup(name);
+}
+
+struct name call_name(const struct call *c)
+{
+    return (struct name){.bytes = c->name, .size = (uint32_t)strlen(c->name)};
+}
+
+/* --- waiting --------------------------------------------------------------------------------- */
+
+/* Runs on the loop, inside fuse_session_process_buf(). */
+static void on_interrupt(fuse_req_t req, void *data)
+{
+    struct call *c = data;
+
+    c->abandoned = true;
+    if (c->xid != 0) {
+        if (c->m->client != NULL) {
+            client_cancel(c->m->client, c->xid); /* its end tells the caller EINTR */
+        }
+    } else if (c->in_marker) {
+        c->req = NULL; /* the marker cannot be taken back */
+        fuse_reply_err(req, EINTR);
+    } else if (c->resume != NULL) {
+        DL_DELETE(c->inode->waiters, c);
+        c->resume = NULL;
+        call_reply_errno(c, EINTR);
+    }
+}
+
+/* May end the call, if its caller was interrupted before. */
+static void watch_interrupt(struct call *c)
+{
+    if (c->req != NULL) {
+        fuse_req_interrupt_func(c->req, on_interrupt, c);
+    }
+}
+
+static void on_done(void *ctx, void *arg, const struct reply *r)
+{
+    struct mount *m = ctx;
+    struct call *c = arg;
+
+    HASH_DELETE(hh, m->calls, c);
+    c->xid = 0;
+    c->done(c, r);
+}
+
+void call_submit(struct call *c, const struct request *r, call_done_fn done)
+{
+    struct mount *m = c->m;
+
+    if (m->client == NULL) {
+        done(c, &(struct reply){.op = r->op, .err = ERR_CLOSED});
+        return;
+    }
+    c->done = done;
+    c->xid = client_submit(m->client, r, on_done, c);
+    HASH_ADD(hh, m->calls, xid, sizeof(c->xid), c);
+    watch_interrupt(c);
+}
+
+struct call *call_find(struct mount *m, uint64_t xid)
+{
+    struct call *c;
+
+    HASH_FIND(hh, m->calls, &xid, sizeof(xid), c);
+    return c;
+}
+
+static bool is_over(const struct inode *i, enum call_wait what)
+{
+    return what == WAIT_CUTS ? i->cuts == 0 : i->commits == 0;
+}
+
+void call_wait(struct call *c, enum call_wait what, void (*resume)(struct call *c))
+{
+    if (is_over(c->inode, what)) {
+        resume(c);
+        return;
+    }
+    c->resume = resume;
+    c->waits_for = what;
+    DL_APPEND(c->inode->waiters, c);
+    watch_interrupt(c);
+}
+
+static struct call *first_ready(const struct inode *i)
+{
+    struct call *c;
+
+    DL_FOREACH (i->waiters, c) {
+        if (is_over(i, c->waits_for)) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+void call_wake(struct mount *m, struct inode *i)
+{
+    struct call *c;
+
+    inode_pin(i);
+    while ((c = first_ready(i)) != NULL) { /* one that goes on may commit again */
+        void (*resume)(struct call * c) = c->resume;
+
+        DL_DELETE(i->waiters, c);
+        c->resume = NULL;
+        resume(c);
+    }
+    inode_unpin(&m->inodes, i);
+}
+
+void call_after_notifies(struct call *c, void (*resume)(struct call *c))
+{
+    c->resume = resume;
+    c->in_marker = true;
+    notify_marker(c->m->notify, c);
+    watch_interrupt(c);
+}
+
+void call_marker_passed(struct call *c)
+{
+    void (*resume)(struct call * c) = c->resume;
+
+    c->in_marker = false;
+    c->resume = NULL;
+    resume(c);
+}
+
+/* --- replies --------------------------------------------------------------------------------- */
+
+void call_reply_errno(struct call *c, int err_no)
+{
+    if (c->req != NULL) {
+        fuse_reply_err(c->req, err_no);
+    }
+    call_end(c);
+}
+
+void call_reply_err(struct call *c, int err)
+{
+    call_reply_errno(c, err_to_errno(err));
+}
+
+void call_reply_entry(struct call *c, struct inode *i)
+{
+    struct fuse_entry_param e;
+
+    inode_entry(c->m, i, &e);
+    if (fuse_reply_entry(c->req, &e) != 0) {
+        inode_kernel_forget(&c->m->inodes, i, 1);
+    }
+    call_end(c);
+}
+
+void call_reply_create(struct call *c, struct inode *i, struct handle *h)
+{
+    struct fuse_entry_param e;
+
+    inode_entry(c->m, i, &e);
+    c->fi.fh = (uintptr_t)h;
+    if (fuse_reply_create(c->req, &e, &c->fi) != 0) {
+        handle_free(c->m, h);
+        inode_kernel_forget(&c->m->inodes, i, 1);
+    }
+    call_end(c);
+}
+
+void call_reply_attr(struct call *c, const struct stat *st, double timeout)
+{
+    fuse_reply_attr(c->req, st, timeout);
+    call_end(c);
+}
+
+void call_reply_open(struct call *c, struct handle *h)
+{
+    c->fi.fh = (uintptr_t)h;
+    if (fuse_reply_open(c->req, &c->fi) != 0) {
+        handle_free(c->m, h);
+    }
+    call_end(c);
+}
+
+void call_reply_bytes(struct call *c, const void *bytes, size_t size)
+{
+    fuse_reply_buf(c->req, bytes, size);
+    call_end(c);
+}

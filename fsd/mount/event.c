@@ -1,0 +1,193 @@
+/* Changes in commit order. For each: the table shows it at once, to everybody; the kernel is told
+ * to drop what it cached; and if it was not this mount's kernel that made the change, and the
+ * kernel holds the directory or the node, so that someone may be watching, it is queued to be
+ * repeated.
+ *
+ * A change is our own while the call that asked for it waits: its event comes before its reply on
+ * the same stream. If the caller was interrupted or timed out, the kernel does not know that it
+ * succeeded, and the change is treated as another's. */
+#include <string.h>
+
+#include "call.h"
+
+struct change { /* an event and what it means here */
+    struct mount *m;
+    const struct event *e;
+    struct inode *dir;
+    struct inode *node; /* NULL if not in the table */
+    const struct call *own;
+};
+
+static void mark_dir(const struct change *ch)
+{
+    ch->dir->attr_fresh = false;
+    if (ch->own == NULL && ch->dir->kernel_refs > 0) {
+        notify_inode(ch->m->notify, ch->dir->id);
+    }
+}
+
+static void repeat(const struct change *ch, enum replay_kind kind)
+{
+    const struct event *e = ch->e;
+    struct inode *node = ch->node;
+
+    if (node != NULL) {
+        inode_pin(node);
+    } else {
+        node = inode_learn(&ch->m->inodes, ch->dir, e->name, &e->attr, e->index);
+    }
+    if (kind == REPLAY_REMOVE) {
+        inode_remove(node);
+    }
+    if (kind != REPLAY_REMOVE && e->has_value) {
+        value_cache_put(&ch->m->values, node, e->value, e->attr.version);
+    }
+    replay_add(ch->m->replay, kind, ch->dir, node);
+    inode_unpin(&ch->m->inodes, node);
+}
+
+/* A name with a change in the queue is not settled: what happens to it here meanwhile is repeated
+ * behind that, so that watchers end with what is true. */
+static bool is_unsettled(const struct change *ch)
+{
+    return replay_has_name(ch->m->replay, ch->dir, ch->e->name);
+}
+
+static void on_create(struct change *ch)
+{
+    const struct event *e = ch->e;
+    struct inode *other = inode_child(ch->dir, e->name.bytes, e->name.size);
+    bool own = ch->own != NULL && (ch->own->flags & CREATE_SEQUENTIAL) == 0;
+
+    if (other != NULL && other != ch->node) {
+        inode_remove(other);
+    }
+    mark_dir(ch);
+    if (ch->dir->kernel_refs > 0 && (!own || is_unsettled(ch))) {
+        repeat(ch, REPLAY_CREATE);
+    }
+}
+
+static void on_remove(struct change *ch)
+{
+    mark_dir(ch);
+    if (ch->node != NULL) {
+        if (ch->own == NULL && ch->node->kernel_refs > 0) {
+            notify_entry(ch->m->notify, ch->dir->id, ch->e->name.bytes, ch->e->name.size);
+        }
+        inode_remove(ch->node);
+    }
+    if (ch->dir->kernel_refs > 0 && (ch->own == NULL || is_unsettled(ch))) {
+        repeat(ch, REPLAY_REMOVE);
+    }
+}
+
+/* The kernel guesses size and times after a write, so it is told of our own changes, too. */
+static void on_update(struct change *ch, bool value)
+{
+    struct inode *node = ch->node;
+    const struct event *e = ch->e;
+    bool held = ch->dir->kernel_refs > 0;
+
+    if (node != NULL) {
+        inode_update(node, &e->attr, e->index);
+        if (value && e->has_value) {
+            value_cache_put(&ch->m->values, node, e->value, e->attr.version);
+        }
+        if (node->kernel_refs > 0) {
+            notify_inode(ch->m->notify, node->id);
+            held = true;
+        }
+    }
+    if (held && ch->own == NULL) {
+        repeat(ch, value ? REPLAY_SET : REPLAY_SETATTR);
+    }
+}
+
+void event_handle(struct mount *m, const struct event *e)
+{
+    struct change ch = {.m = m, .e = e, .dir = inode_find(&m->inodes, e->dir)};
+    const struct call *c;
+
+    if (ch.dir == NULL || e->index <= ch.dir->event_index) {
+        return; /* nobody here cares, or it was repeated to us after a reconnect */
+    }
+    ch.dir->event_index = e->index;
+    ch.node = inode_find(&m->inodes, e->attr.id);
+    c = e->session == m->session ? call_find(m, e->xid) : NULL;
+    ch.own = c != NULL && !c->abandoned ? c : NULL;
+    switch (e->kind) {
+    case CHANGE_CREATE:
+        on_create(&ch);
+        break;
+    case CHANGE_SET:
+        on_update(&ch, true);
+        break;
+    case CHANGE_SETATTR:
+        on_update(&ch, false);
+        break;
+    case CHANGE_REMOVE:
+        on_remove(&ch);
+        break;
+    }
+    interest_update(m);
+}
+
+/* --- when events are missing ----------------------------------------------------------------- */
+
+static void drop_cached(struct mount *m, struct inode *i)
+{
+    if (i->kernel_refs == 0 || i->removed) {
+        return;
+    }
+    notify_inode(m->notify, i->id);
+    if (i->linked) {
+        notify_entry(m->notify, i->parent->id, i->name, i->name_size);
+    }
+}
+
+void event_missed(struct mount *m, const uint64_t *dirs, size_t count)
+{
+    for (size_t n = 0; n < count; n++) {
+        struct inode *dir = inode_find(&m->inodes, dirs[n]);
+        struct inode *i, *next;
+
+        if (dir == NULL || dir->removed) {
+            continue;
+        }
+        dir->attr_fresh = false;
+        HASH_ITER (hh_name, dir->children, i, next) {
+            i->attr_fresh = false;
+            drop_cached(m, i);
+        }
+        if (dir->kernel_refs > 0) {
+            notify_inode(m->notify, dir->id);
+            replay_overflow(m->replay, dir);
+        }
+    }
+}
+
+void event_forget_all(struct mount *m)
+{
+    struct inode_ids dirs = {0};
+    struct inode *i, *next;
+
+    HASH_ITER (hh, m->inodes.by_id, i, next) {
+        value_cache_drop(&m->values, i);
+        if (i->removed) {
+            continue;
+        }
+        inode_distrust(i);
+        drop_cached(m, i);
+        if (inode_is_dir(i) && i->kernel_refs > 0) {
+            inode_ids_add(&dirs, i->id);
+        }
+    }
+    for (size_t n = 0; n < dirs.count; n++) { /* this lets go of nodes, so not while iterating */
+        i = inode_find(&m->inodes, dirs.ids[n]);
+        if (i != NULL) {
+            replay_overflow(m->replay, i);
+        }
+    }
+    inode_ids_done(&dirs);
+}

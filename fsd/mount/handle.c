@@ -1,0 +1,71 @@
+#include "handle.h"
+
+#include <utlist.h>
+
+#include "blob.h"
+#include "mem.h"
+
+struct handle *handle_new(struct mount *m, enum handle_kind kind, struct inode *i)
+{
+    struct handle *h = mem_zalloc(sizeof(*h));
+
+    h->kind = kind;
+    h->inode = i;
+    h->session_count = m->session_count;
+    DL_APPEND(m->handles, h);
+    if (i != NULL) {
+        inode_pin(i);
+    }
+    return h;
+}
+
+void dir_page_done(struct dir_page *p)
+{
+    mem_free(p->entries);
+    mem_free(p->names);
+    *p = (struct dir_page){0};
+}
+
+void handle_free(struct mount *m, struct handle *h)
+{
+    DL_DELETE(m->handles, h);
+    blob_unref(h->snapshot);
+    stage_done(&h->stage);
+    dir_page_done(&h->page);
+    if (h->inode != NULL) {
+        inode_unpin(&m->inodes, h->inode);
+    }
+    mem_free(h);
+}
+
+struct handle *handle_of(const struct fuse_file_info *fi)
+{
+    return fi != NULL ? (struct handle *)(uintptr_t)fi->fh : NULL;
+}
+
+bool handle_is_expired(const struct mount *m, const struct handle *h)
+{
+    return h->inode != NULL && h->session_count != m->session_count;
+}
+
+void handle_content(const struct handle *h, const uint8_t **ret_bytes, size_t *ret_size)
+{
+    if (h->stage.active) {
+        *ret_bytes = h->stage.bytes.data;
+        *ret_size = h->stage.bytes.size;
+    } else {
+        *ret_bytes = h->snapshot != NULL ? h->snapshot->data : NULL;
+        *ret_size = h->snapshot != NULL ? h->snapshot->size : 0;
+    }
+}
+
+void handle_stage(struct handle *h)
+{
+    const uint8_t *bytes;
+    size_t size;
+
+    if (!h->stage.active) {
+        handle_content(h, &bytes, &size);
+        stage_begin(&h->stage, bytes, size);
+    }
+}

@@ -1,0 +1,68 @@
+#ifndef ZABFS_HANDLE_H
+#define ZABFS_HANDLE_H
+
+#include "mount_int.h"
+#include "stage.h"
+
+enum handle_kind {
+    HANDLE_FILE,
+    HANDLE_DIR,
+    HANDLE_CONTROL, /* a file of .zabfs: `snapshot` is its text */
+    HANDLE_REPLAY,  /* opened by a replay helper: carries nothing */
+};
+
+struct dir_page { /* one answer to READDIR, served in pieces */
+    uint64_t index;
+    uint64_t after; /* it holds what follows this cookie ... */
+    bool end;       /* ... and nothing comes after it */
+    uint32_t count;
+    struct dirent_plus *entries;
+    char *names;
+};
+
+/* An open file description of the kernel's; fi->fh points to it. */
+struct handle {
+    enum handle_kind kind;
+    struct inode *inode;    /* held; NULL for HANDLE_CONTROL and HANDLE_REPLAY */
+    uint32_t session_count; /* of the mount when it was opened; a later session ended it */
+
+    /* Reading: what the file was when it was opened. */
+    struct blob *snapshot;
+    bool snapshot_old; /* an append through this handle came after it */
+
+    /* Writing, see op_write.c. */
+    bool writable;
+    bool append;       /* each write goes out at once */
+    bool append_stage; /* O_APPEND that also truncated: writes go to the end of the stage */
+    bool blind;        /* commits replace whatever is there */
+    uint64_t version;  /* that a commit expects, unless blind */
+    struct stage stage;
+    bool dirty;         /* the stage has bytes that were not committed */
+    bool cut;           /* truncated by open, and neither written nor committed since */
+    bool wrote;         /* a write was accepted */
+    bool flushed_first; /* by FLUSH, before any write: the mark of a shell redirection */
+    bool confirmed;     /* a quorum answered since */
+    int refused_errno;  /* a write was refused: all of the change is off, unless truncated to 0 */
+
+    struct dir_page page;
+    struct handle *prev, *next; /* in mount.handles */
+};
+
+struct handle *handle_new(struct mount *m, enum handle_kind kind, struct inode *i);
+void handle_free(struct mount *m, struct handle *h);
+
+/* NULL if the request has none. */
+struct handle *handle_of(const struct fuse_file_info *fi);
+
+/* The session that it was opened in has ended: every operation on it is ESTALE. */
+bool handle_is_expired(const struct mount *m, const struct handle *h);
+
+/* What it shows to its own descriptor. Borrowed. */
+void handle_content(const struct handle *h, const uint8_t **ret_bytes, size_t *ret_size);
+
+/* Makes the stage hold what the handle shows. */
+void handle_stage(struct handle *h);
+
+void dir_page_done(struct dir_page *p);
+
+#endif

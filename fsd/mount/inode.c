@@ -1,0 +1,237 @@
+#include "inode.h"
+
+#include <string.h>
+
+#include "blob.h"
+#include "check.h"
+#include "mem.h"
+
+void inode_ids_add(struct inode_ids *l, uint64_t id)
+{
+    if (l->count == l->cap) {
+        l->cap = l->cap != 0 ? 2 * l->cap : 64;
+        l->ids = mem_realloc(l->ids, l->cap * sizeof(*l->ids));
+    }
+    l->ids[l->count++] = id;
+}
+
+void inode_ids_done(struct inode_ids *l)
+{
+    mem_free(l->ids);
+    *l = (struct inode_ids){0};
+}
+
+static struct inode *add(struct inodes *t, uint64_t id, struct inode *parent, struct name name)
+{
+    struct inode *i = mem_zalloc(sizeof(*i));
+
+    i->id = id;
+    i->parent = parent;
+    i->name = mem_alloc(name.size + 1);
+    memcpy(i->name, name.bytes, name.size);
+    i->name[name.size] = '\0';
+    i->name_size = name.size;
+    if (parent != NULL) {
+        parent->child_refs++;
+    }
+    HASH_ADD(hh, t->by_id, id, sizeof(i->id), i);
+    return i;
+}
+
+void inodes_want(struct inodes *t, uint64_t id, uint64_t index)
+{
+    if (t->wanted.count == 0 || index < t->wanted_index) {
+        t->wanted_index = index;
+    }
+    inode_ids_add(&t->wanted, id);
+}
+
+void inodes_init(struct inodes *t)
+{
+    *t = (struct inodes){0};
+    t->root = add(t, TREE_ROOT_ID, NULL, (struct name){"", 0});
+    /* Until a member was reached; it lets the control files be reached. */
+    t->root->attr = (struct attr){
+        .id = TREE_ROOT_ID, .parent = TREE_ROOT_ID, .type = NODE_DIR, .mode = 0755, .nlink = 2};
+    t->root->kernel_refs = 1; /* the kernel never forgets it */
+}
+
+static void unlink_name(struct inode *i)
+{
+    if (i->linked) {
+        HASH_DELETE(hh_name, i->parent->children, i);
+        i->linked = false;
+    }
+}
+
+static void destroy(struct inodes *t, struct inode *i)
+{
+    if (t->on_free != NULL) {
+        t->on_free(t->ctx, i);
+    }
+    unlink_name(i);
+    HASH_DELETE(hh, t->by_id, i);
+    mem_free(i->name);
+    mem_free(i);
+}
+
+/* Frees `i` if nothing holds it, and then what it held. */
+static void settle(struct inodes *t, struct inode *i)
+{
+    while (i != NULL && i->kernel_refs == 0 && i->pins == 0 && i->child_refs == 0) {
+        struct inode *parent = i->parent;
+
+        if (inode_is_dir(i)) {
+            inode_ids_add(&t->left, i->id);
+        }
+        destroy(t, i);
+        if (parent != NULL) {
+            parent->child_refs--;
+        }
+        i = parent;
+    }
+}
+
+void inodes_done(struct inodes *t)
+{
+    struct inode *i, *next;
+
+    HASH_ITER (hh, t->by_id, i, next) {
+        i->linked = false;
+        if (i->children != NULL) {
+            HASH_CLEAR(hh_name, i->children);
+        }
+    }
+    HASH_ITER (hh, t->by_id, i, next) {
+        destroy(t, i);
+    }
+    inode_ids_done(&t->wanted);
+    inode_ids_done(&t->left);
+}
+
+size_t inodes_count(const struct inodes *t)
+{
+    return HASH_COUNT(t->by_id);
+}
+
+struct inode *inode_find(struct inodes *t, uint64_t id)
+{
+    struct inode *i;
+
+    HASH_FIND(hh, t->by_id, &id, sizeof(id), i);
+    return i;
+}
+
+struct inode *inode_child(struct inode *dir, const char *name, size_t size)
+{
+    struct inode *i;
+
+    HASH_FIND(hh_name, dir->children, name, size, i);
+    return i;
+}
+
+bool inode_is_dir(const struct inode *i)
+{
+    return i->attr.type == NODE_DIR;
+}
+
+void inode_update(struct inode *i, const struct attr *attr, uint64_t index)
+{
+    if (i->removed || (i->attr.id != 0 && index < i->attr_index)) {
+        return;
+    }
+    i->attr = *attr;
+    i->attr_index = index;
+    i->attr_fresh =
+        (i->parent == NULL || index >= i->parent->event_index) && index >= i->event_index;
+}
+
+struct inode *inode_learn(struct inodes *t, struct inode *dir, struct name name,
+                          const struct attr *attr, uint64_t index)
+{
+    struct inode *i = inode_find(t, attr->id);
+    struct inode *other = inode_child(dir, name.bytes, name.size);
+
+    if (i == NULL) {
+        i = add(t, attr->id, dir, name);
+        if (attr->type == NODE_DIR) {
+            i->event_index = index;
+            inodes_want(t, i->id, index);
+        }
+    }
+    i->pins++;
+    inode_update(i, attr, index);
+    if (i->linked || i->removed || i->parent != dir || index < dir->event_index) {
+        return i; /* known, or so old that the name may have gone since */
+    }
+    if (other != NULL) {
+        inode_remove(other);
+    }
+    HASH_ADD_KEYPTR(hh_name, dir->children, i->name, i->name_size, i);
+    i->linked = true;
+    return i;
+}
+
+void inode_remove(struct inode *i)
+{
+    CHECK(i->parent != NULL);
+    unlink_name(i);
+    i->removed = true;
+    i->attr_fresh = i->attr.id != 0; /* nothing will change any more */
+}
+
+void inode_distrust(struct inode *i)
+{
+    i->attr_fresh = false;
+    i->attr_index = 0;
+    i->event_index = 0;
+}
+
+void inode_pin(struct inode *i)
+{
+    i->pins++;
+}
+
+void inode_unpin(struct inodes *t, struct inode *i)
+{
+    CHECK(i->pins > 0);
+    i->pins--;
+    settle(t, i);
+}
+
+void inode_kernel_ref(struct inode *i)
+{
+    i->kernel_refs++;
+}
+
+void inode_kernel_forget(struct inodes *t, struct inode *i, uint64_t count)
+{
+    if (i == t->root) {
+        return;
+    }
+    CHECK(i->kernel_refs >= count);
+    i->kernel_refs -= count;
+    settle(t, i);
+}
+
+bool inode_path(const struct inode *i, char *ret, size_t cap)
+{
+    size_t at = cap;
+
+    if (i->parent == NULL) {
+        CHECK(cap >= 2);
+        memcpy(ret, ".", 2);
+        return true;
+    }
+    for (; i->parent != NULL; i = i->parent) {
+        if (i->removed || at < i->name_size + 1) {
+            return false;
+        }
+        at--;
+        ret[at] = at + 1 == cap ? '\0' : '/';
+        at -= i->name_size;
+        memcpy(ret + at, i->name, i->name_size);
+    }
+    memmove(ret, ret + at, cap - at);
+    return true;
+}

@@ -1,0 +1,103 @@
+#ifndef ZABFS_INODE_H
+#define ZABFS_INODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hashtable.h"
+#include "msg.h"
+
+/* What this mount knows of nodes: the ones that the kernel holds, those above them, and those that
+ * a request, an open file or a queued replay still needs.
+ *
+ * 1. An inode is freed when nothing holds it: kernel_refs, pins and child_refs are all 0.
+ * 2. An inode holds its parent, so the way up to the root is always there.
+ * 3. The member tells us of changes in every directory that is in the table, and of no other:
+ *    a directory that enters is added to `wanted`, one that leaves to `left` (see interest.c).
+ * 4. Knowledge only moves forward: what comes with an index older than what is known is dropped. */
+struct inode {
+    uint64_t id;
+    struct inode *parent; /* held; NULL for the root */
+    char *name;           /* in the parent, NUL-terminated; "" for the root */
+    size_t name_size;
+    struct inode *children; /* by name; those that are there now, not held by it */
+    bool linked;            /* is in parent->children */
+    bool removed;           /* the node is gone */
+    bool removed_here;      /* by a request of this mount */
+
+    uint64_t kernel_refs; /* answers that gave it to the kernel, minus FORGETs */
+    uint32_t pins;
+    uint32_t child_refs; /* inodes in the table whose parent this is */
+
+    struct attr attr;     /* attr.id is 0 until something is known */
+    bool attr_fresh;      /* attr is the newest, as far as the member told */
+    uint64_t attr_index;  /* at which attr held */
+    uint64_t event_index; /* a directory: of the last change in it that was told */
+
+    bool value_known; /* see value_cache.h, which alone touches these */
+    struct blob *value;
+    uint64_t value_version;
+    struct inode *value_prev, *value_next;
+
+    int sticky_errno;     /* of a failed commit that no fsync has reported */
+    uint32_t commits;     /* under way; at most one at a time */
+    uint32_t cuts;        /* truncations that RELEASE commits, or is about to */
+    struct call *waiters; /* requests that wait for these to end, see call.h */
+
+    UT_hash_handle hh;      /* in inodes.by_id */
+    UT_hash_handle hh_name; /* in parent->children */
+};
+
+struct inode_ids { /* a list of ids that grows */
+    uint64_t *ids;
+    size_t count, cap;
+};
+void inode_ids_add(struct inode_ids *l, uint64_t id);
+void inode_ids_done(struct inode_ids *l);
+
+struct inodes {
+    struct inode *by_id;
+    struct inode *root;                          /* always there */
+    struct inode_ids wanted;                     /* directories that entered */
+    uint64_t wanted_index;                       /* lowest index at which one of them was known */
+    struct inode_ids left;                       /* directories that left */
+    void (*on_free)(void *ctx, struct inode *i); /* last call for it; may be NULL */
+    void *ctx;
+};
+
+void inodes_init(struct inodes *t);
+void inodes_done(struct inodes *t);
+/* Adds a directory to `wanted`; changes in it up to `index` are known. */
+void inodes_want(struct inodes *t, uint64_t id, uint64_t index);
+size_t inodes_count(const struct inodes *t);
+
+struct inode *inode_find(struct inodes *t, uint64_t id); /* NULL: not in the table */
+struct inode *inode_child(struct inode *dir, const char *name, size_t size); /* or NULL */
+
+/* Records that `name` in `dir` was the node `attr` describes at `index`, and returns its inode,
+ * pinned once for the caller. Another node known under that name is removed. */
+struct inode *inode_learn(struct inodes *t, struct inode *dir, struct name name,
+                          const struct attr *attr, uint64_t index);
+
+/* Records attributes of an inode as of `index`. */
+void inode_update(struct inode *i, const struct attr *attr, uint64_t index);
+
+/* The node is gone from its directory. */
+void inode_remove(struct inode *i);
+
+/* Nothing that is known of attributes and values can be relied upon. */
+void inode_distrust(struct inode *i);
+
+bool inode_is_dir(const struct inode *i);
+
+void inode_pin(struct inode *i);
+void inode_unpin(struct inodes *t, struct inode *i);
+void inode_kernel_ref(struct inode *i);
+void inode_kernel_forget(struct inodes *t, struct inode *i, uint64_t count);
+
+/* The path from the root, without a leading slash, "." for the root; false if it does not fit or a
+ * directory on the way is gone. */
+bool inode_path(const struct inode *i, char *ret, size_t cap);
+
+#endif

@@ -1,0 +1,186 @@
+/* Opening and reading. An open file shows one version, whole, from when it was opened; the kernel's
+ * page cache is not used, because it would share pages and the size between versions.
+ *
+ * Happy path: OPEN takes the value from the mount's cache, or reads it from the member, and keeps a
+ * reference; READ serves slices of it.
+ * Failures: the node is gone (ENOENT); the session the file was opened in has ended (ESTALE). */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "blob.h"
+#include "call.h"
+#include "control.h"
+#include "err.h"
+#include "mem.h"
+#include "replay_serve.h"
+
+static void learn_value(struct mount *m, struct inode *i, const struct reply *r)
+{
+    inode_update(i, &r->u.read.attr, r->index);
+    value_cache_put(&m->values, i, r->u.read.value, r->u.read.attr.version);
+}
+
+/* --- OPEN ------------------------------------------------------------------------------------ */
+
+static void open_with(struct call *c, struct blob *value, uint64_t version)
+{
+    int flags = c->fi.flags;
+    struct handle *h = handle_new(c->m, HANDLE_FILE, c->inode);
+    bool cut = (flags & O_TRUNC) != 0;
+
+    h->writable = (flags & O_ACCMODE) != O_RDONLY || cut;
+    h->append = (flags & O_APPEND) != 0 && !cut;
+    h->append_stage = (flags & O_APPEND) != 0 && cut;
+    h->blind = cut;
+    h->cut = cut;
+    h->version = version;
+    h->snapshot = blob_ref(value);
+    c->fi.direct_io = 1;
+    c->fi.noflush = !h->writable;
+    call_reply_open(c, h);
+}
+
+static void on_open_value(struct call *c, const struct reply *r)
+{
+    if (r->err != 0) {
+        call_reply_err(c, r->err);
+        return;
+    }
+    learn_value(c->m, c->inode, r);
+    open_with(c, r->u.read.value, r->u.read.attr.version);
+}
+
+static void open_now(struct call *c)
+{
+    int flags = c->fi.flags;
+    bool needs_value =
+        (flags & O_TRUNC) == 0 && (flags & (O_ACCMODE | O_APPEND)) != (O_WRONLY | O_APPEND);
+    struct blob *value = NULL;
+
+    if (needs_value && !value_cache_get(&c->m->values, c->inode, &value)) {
+        call_submit(c, &(struct request){.op = OP_READ, .u.read.id = c->inode->id}, on_open_value);
+    } else {
+        open_with(c, value, c->inode->attr.version);
+    }
+}
+
+void open_begin(struct call *c)
+{
+    call_wait(c, WAIT_CUTS, open_now);
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct mount *m = fuse_req_userdata(req);
+    struct inode *i;
+
+    if (replay_serve_open(m, req, fi)) {
+        return;
+    }
+    if (control_has(ino)) {
+        control_open(m, req, ino, fi);
+        return;
+    }
+    i = inode_find(&m->inodes, ino);
+    if (i == NULL) {
+        op_refuse(req, ESTALE);
+        return;
+    }
+    fi->fh = 0;
+    open_begin(call_new(m, req, i, fi));
+}
+
+/* --- READ ------------------------------------------------------------------------------------ */
+
+static void serve(struct call *c)
+{
+    const uint8_t *bytes;
+    size_t size;
+
+    handle_content(c->handle, &bytes, &size);
+    if (c->offset >= size) {
+        call_reply_bytes(c, NULL, 0);
+        return;
+    }
+    size -= c->offset;
+    call_reply_bytes(c, bytes + c->offset, size < c->size ? size : c->size);
+}
+
+static void on_read_value(struct call *c, const struct reply *r)
+{
+    struct handle *h = c->handle;
+
+    if (r->err != 0) {
+        call_reply_err(c, r->err);
+        return;
+    }
+    learn_value(c->m, c->inode, r);
+    blob_unref(h->snapshot);
+    h->snapshot = blob_ref(r->u.read.value);
+    h->snapshot_old = false;
+    serve(c);
+}
+
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+    struct mount *m = fuse_req_userdata(req);
+    struct handle *h = handle_of(fi);
+    struct call *c;
+
+    (void)ino;
+    if (h->kind == HANDLE_REPLAY || handle_is_expired(m, h)) {
+        op_refuse(req, h->kind == HANDLE_REPLAY ? EBADF : ESTALE);
+        return;
+    }
+    c = call_new(m, req, h->inode, fi);
+    c->offset = (uint64_t)offset;
+    c->size = size;
+    if (h->snapshot_old && !h->stage.active) {
+        call_submit(c, &(struct request){.op = OP_READ, .u.read.id = h->inode->id}, on_read_value);
+    } else {
+        serve(c);
+    }
+}
+
+/* --- READLINK -------------------------------------------------------------------------------- */
+
+static void reply_link(struct call *c, const struct blob *target)
+{
+    char *text = mem_zalloc((target != NULL ? target->size : 0) + 1);
+
+    if (target != NULL && target->size > 0) {
+        memcpy(text, target->data, target->size);
+    }
+    fuse_reply_readlink(c->req, text);
+    mem_free(text);
+    call_end(c);
+}
+
+static void on_link(struct call *c, const struct reply *r)
+{
+    if (r->err != 0) {
+        call_reply_err(c, r->err);
+        return;
+    }
+    learn_value(c->m, c->inode, r);
+    reply_link(c, r->u.read.value);
+}
+
+void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+    struct mount *m = fuse_req_userdata(req);
+    struct inode *i = inode_find(&m->inodes, ino);
+    struct blob *target;
+    struct call *c;
+
+    if (i == NULL) {
+        op_refuse(req, ESTALE);
+        return;
+    }
+    c = call_new(m, req, i, NULL);
+    if (value_cache_get(&m->values, i, &target)) {
+        reply_link(c, target);
+    } else {
+        call_submit(c, &(struct request){.op = OP_READ, .u.read.id = ino}, on_link);
+    }
+}

@@ -1,0 +1,310 @@
+/* Writing. One open-write-close is one atomic change.
+ *
+ * Happy path: WRITE collects bytes in the open file's stage; FLUSH (each close of a descriptor) or
+ * FSYNC commits the stage as one SET, on condition that the version is still the one seen at open,
+ * or unconditionally if the file was truncated first. A FLUSH without new bytes commits nothing: a
+ * shell sends one before its first write. O_APPEND is different: each write is an APPEND at once.
+ *
+ * A truncation by open() takes effect with the first commit. RELEASE commits one that saw no write
+ * (`: > f`); nobody waits for RELEASE, so whoever opens or looks at the file next waits for it.
+ *
+ * Commits of one inode go out one after the other, so that a second FLUSH of the same open file
+ * expects the version that the first one made.
+ *
+ * Failures: a refused write (too large, no quorum) takes the whole change with it: nothing that
+ * this open file wrote or truncated is committed, so the file stays as it was. A failed commit is
+ * reported by the FLUSH or FSYNC that tried it. Shells do not look at
+ * the result of close, so it also stays on the inode until an fsync reports it, and the first write
+ * of a handle that was flushed before, the mark of a shell redirection, asks the leader whether a
+ * quorum answers now. */
+#include <errno.h>
+
+#include "blob.h"
+#include "call.h"
+#include "err.h"
+
+enum commit_by { COMMIT_BY_FLUSH, COMMIT_BY_FSYNC, COMMIT_BY_RELEASE }; /* call.flags */
+
+static int sticky_take(struct inode *i)
+{
+    int err_no = i->sticky_errno;
+
+    i->sticky_errno = 0;
+    return err_no;
+}
+
+/* --- commit ---------------------------------------------------------------------------------- */
+
+static int commit_failed(struct call *c, int err)
+{
+    struct inode *i = c->inode;
+
+    if (err == ERR_NOENT && i->removed_here) {
+        return 0; /* as on any file system, what is written after unlink goes with the file */
+    }
+    if (c->flags != COMMIT_BY_FSYNC) {
+        i->sticky_errno = err_to_errno(err == ERR_INTR ? ERR_TIMEOUT : err);
+    }
+    return err_to_errno(err);
+}
+
+static int commit_succeeded(struct call *c, const struct reply *r)
+{
+    struct inode *i = c->inode;
+
+    inode_update(i, &r->u.attr, r->index);
+    value_cache_put(&c->m->values, i, c->data, r->u.attr.version);
+    c->handle->version = r->u.attr.version;
+    return c->flags == COMMIT_BY_FSYNC ? sticky_take(i) : 0;
+}
+
+static void on_committed(struct call *c, const struct reply *r)
+{
+    struct mount *m = c->m;
+    struct inode *i = c->inode;
+    int err_no = r->err != 0 ? commit_failed(c, r->err) : commit_succeeded(c, r);
+
+    inode_pin(i);
+    i->commits--;
+    if (c->flags == COMMIT_BY_RELEASE) {
+        i->cuts--;
+        handle_free(m, c->handle);
+    }
+    call_reply_errno(c, err_no);
+    call_wake(m, i);
+    inode_unpin(&m->inodes, i);
+}
+
+static bool has_changes(const struct handle *h)
+{
+    return (h->dirty || h->cut) && h->refused_errno == 0;
+}
+
+static void commit(struct call *c, enum commit_by by)
+{
+    struct handle *h = c->handle;
+    const uint8_t *bytes = NULL;
+    size_t size = 0;
+
+    if (h->stage.active) {
+        handle_content(h, &bytes, &size);
+    }
+    c->flags = by;
+    c->data = size > 0 ? blob_new(bytes, size) : NULL;
+    h->dirty = false;
+    h->cut = false;
+    c->inode->commits++;
+    if (handle_is_expired(c->m, h)) { /* its session ended while it waited for its turn */
+        on_committed(c, &(struct reply){.op = OP_SET, .err = ERR_EXPIRED});
+        return;
+    }
+    call_submit(c,
+                &(struct request){.op = OP_SET,
+                                  .u.set = {.id = c->inode->id,
+                                            .if_version = h->blind ? VERSION_ANY : h->version,
+                                            .value = c->data}},
+                on_committed);
+}
+
+/* --- WRITE ----------------------------------------------------------------------------------- */
+
+static void on_appended(struct call *c, const struct reply *r)
+{
+    if (r->err != 0) {
+        call_reply_err(c, r->err);
+        return;
+    }
+    inode_update(c->inode, &r->u.attr, r->index);
+    c->handle->snapshot_old = true;
+    fuse_reply_write(c->req, c->size);
+    call_end(c);
+}
+
+static void append(struct call *c)
+{
+    call_submit(
+        c, &(struct request){.op = OP_APPEND, .u.append = {.id = c->inode->id, .value = c->data}},
+        on_appended);
+}
+
+static void write_staged(struct call *c, const void *bytes)
+{
+    struct handle *h = c->handle;
+
+    handle_stage(h);
+    stage_write(&h->stage, h->append_stage ? h->stage.bytes.size : c->offset, bytes, c->size);
+    h->dirty = true;
+    h->cut = false;
+    h->wrote = true;
+    fuse_reply_write(c->req, c->size);
+    call_end(c);
+}
+
+static void on_confirmed(struct call *c, const struct reply *r)
+{
+    if (r->err != 0) {
+        c->handle->refused_errno = err_to_errno(r->err);
+        call_reply_err(c, r->err);
+        return;
+    }
+    c->handle->confirmed = true;
+    write_staged(c, c->data->data);
+}
+
+static bool fits(const struct mount *m, const struct handle *h, uint64_t offset, size_t size)
+{
+    if (h->append) {
+        offset = 0; /* the ensemble knows where it ends */
+    } else if (h->append_stage) {
+        offset = h->stage.bytes.size;
+    }
+    return offset <= m->value_size_max && size <= m->value_size_max - offset;
+}
+
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, off_t offset,
+              struct fuse_file_info *fi)
+{
+    struct mount *m = fuse_req_userdata(req);
+    struct handle *h = handle_of(fi);
+    struct call *c;
+
+    (void)ino;
+    if (h->kind != HANDLE_FILE || !h->writable) {
+        op_refuse(req, EBADF);
+        return;
+    }
+    if (handle_is_expired(m, h)) {
+        op_refuse(req, ESTALE);
+        return;
+    }
+    if (!fits(m, h, (uint64_t)offset, size)) {
+        h->refused_errno = h->append ? 0 : EFBIG; /* an append is a change of its own */
+        op_refuse(req, EFBIG);
+        return;
+    }
+    if (h->refused_errno != 0) {
+        op_refuse(req, h->refused_errno);
+        return;
+    }
+    c = call_new(m, req, h->inode, fi);
+    c->offset = (uint64_t)offset;
+    c->size = size;
+    if (h->append) {
+        h->wrote = true;
+        c->data = blob_new(bytes, size);
+        append(c);
+    } else if (h->flushed_first && !h->confirmed) {
+        c->data = blob_new(bytes, size);
+        call_submit(c, &(struct request){.op = OP_SYNC, .u.sync.quorum = true}, on_confirmed);
+    } else {
+        write_staged(c, bytes);
+    }
+}
+
+bool write_truncate(struct mount *m, struct handle *h, uint64_t size)
+{
+    (void)m;
+    if (h->kind != HANDLE_FILE || !h->writable || h->append) {
+        return false;
+    }
+    handle_stage(h);
+    stage_resize(&h->stage, size);
+    h->dirty = true;
+    h->cut = false;
+    if (size == 0) {
+        h->blind = true;
+        h->refused_errno = 0;
+    }
+    return true;
+}
+
+/* --- FLUSH, FSYNC, RELEASE ------------------------------------------------------------------- */
+
+static void flush_now(struct call *c)
+{
+    struct handle *h = c->handle;
+
+    if (h->refused_errno != 0) {
+        call_reply_errno(c, h->refused_errno);
+        return;
+    }
+    if (h->dirty) {
+        commit(c, COMMIT_BY_FLUSH);
+        return;
+    }
+    if (!h->wrote) {
+        h->flushed_first = true;
+    }
+    call_reply_errno(c, 0);
+}
+
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct mount *m = fuse_req_userdata(req);
+    struct handle *h = handle_of(fi);
+
+    (void)ino;
+    if (h->kind != HANDLE_FILE || !h->writable) {
+        op_refuse(req, 0);
+    } else if (handle_is_expired(m, h)) {
+        op_refuse(req, ESTALE);
+    } else {
+        call_wait(call_new(m, req, h->inode, fi), WAIT_COMMITS, flush_now);
+    }
+}
+
+static void fsync_now(struct call *c)
+{
+    struct handle *h = c->handle;
+    int err_no = h->refused_errno;
+
+    if (has_changes(h)) {
+        commit(c, COMMIT_BY_FSYNC);
+        return;
+    }
+    err_no = err_no != 0 ? err_no : sticky_take(c->inode);
+    if (err_no != 0 || h->writable) {
+        call_reply_errno(c, err_no);
+    } else {
+        barrier_begin(c);
+    }
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    struct mount *m = fuse_req_userdata(req);
+    struct handle *h = handle_of(fi);
+
+    (void)ino;
+    (void)datasync;
+    if (h->kind == HANDLE_CONTROL) {
+        barrier_begin(call_new(m, req, NULL, fi));
+    } else if (h->kind != HANDLE_FILE) {
+        op_refuse(req, 0);
+    } else if (handle_is_expired(m, h)) {
+        op_refuse(req, ESTALE);
+    } else {
+        call_wait(call_new(m, req, h->inode, fi), WAIT_COMMITS, fsync_now);
+    }
+}
+
+static void release_now(struct call *c)
+{
+    commit(c, COMMIT_BY_RELEASE);
+}
+
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct mount *m = fuse_req_userdata(req);
+    struct handle *h = handle_of(fi);
+
+    (void)ino;
+    fuse_reply_err(req, 0);
+    if (h->kind == HANDLE_FILE && has_changes(h) && !handle_is_expired(m, h)) {
+        h->inode->cuts++;
+        call_wait(call_new(m, NULL, h->inode, fi), WAIT_COMMITS, release_now);
+    } else {
+        handle_free(m, h);
+        interest_update(m);
+    }
+}

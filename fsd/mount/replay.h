@@ -1,0 +1,68 @@
+#ifndef ZABFS_REPLAY_H
+#define ZABFS_REPLAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <uv.h>
+
+#include "inode.h"
+
+/* Changes of others, repeated as ordinary system calls on the mount by helper processes, so that
+ * the kernel reports them to whoever watches with inotify. The calls come back to us as requests;
+ * those of a helper are recognised by its process id and answered from its job alone
+ * (replay_serve.h).
+ *
+ * 1. Jobs of one directory are done in order, one at a time; directories side by side.
+ * 2. Nothing waits for a job: not a reply, not the table, not the barrier. A helper may be held up
+ *    by a directory's lock for as long as another request there is unanswered.
+ * 3. The queue is bounded. When it overflows for a directory, its jobs are dropped and one change
+ * of the directory's attributes is reported instead.
+ * 4. A job is done at most once in effect: a helper that dies is replaced, and its job is repeated
+ *    only if the kernel had not asked the question that makes the event. */
+enum replay_kind {
+    REPLAY_CREATE,
+    REPLAY_SET,
+    REPLAY_SETATTR,
+    REPLAY_REMOVE,
+    REPLAY_TOUCH, /* the directory itself: something in it changed */
+};
+
+struct replay;
+
+struct replay_info {
+    uint64_t done, failed, overflows, restarts;
+    size_t queued;
+};
+
+enum {
+    REPLAY_JOBS_MAX = 65536,
+    REPLAY_DIR_JOBS_MAX = 8192,
+};
+
+struct replay_conf {
+    uv_loop_t *loop;
+    struct inodes *inodes;
+    unsigned helpers;
+    const char *mountpoint; /* absolute */
+    dev_t dev;              /* of the mount: a helper does nothing anywhere else */
+};
+
+struct replay *replay_new(const struct replay_conf *conf);
+void replay_start(struct replay *r); /* the helpers; before, jobs wait */
+
+/* `node` is the one that changed, `dir` the directory it is (or was) in. */
+void replay_add(struct replay *r, enum replay_kind kind, struct inode *dir, struct inode *node);
+void replay_overflow(struct replay *r, struct inode *dir);
+
+bool replay_is_busy(const struct replay *r, const struct inode *dir); /* jobs wait or run */
+bool replay_has_name(const struct replay *r, const struct inode *dir, struct name name);
+void replay_info(const struct replay *r, struct replay_info *ret);
+
+/* Drops the jobs, ends the helpers when they have done the one at hand, then calls on_ended from
+ * the loop. Requests must be answered until then. */
+void replay_end(struct replay *r, void (*on_ended)(void *ctx), void *ctx);
+void replay_free(struct replay *r); /* after on_ended */
+
+#endif

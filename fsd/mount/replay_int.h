@@ -1,0 +1,84 @@
+#ifndef ZABFS_REPLAY_INT_H
+#define ZABFS_REPLAY_INT_H
+
+#include <limits.h>
+
+#include "replay.h"
+
+/* What the mount writes to a helper, followed by path_size bytes of path, relative to the mount
+ * ("." for its root); the helper answers each with an int32_t, 0 or an errno. Same host, same
+ * program: no byte order, no versions. */
+struct replay_order {
+    uint32_t kind;
+    uint32_t type; /* enum node_type */
+    uint64_t size; /* of the file */
+    int64_t atime_ns, mtime_ns;
+    uint32_t path_size;
+    uint32_t zero;
+};
+
+#define REPLAY_HELPER_ARG "--replay-helper"
+
+/* The helper's main: `zabfs --replay-helper MOUNTPOINT MAJOR:MINOR`, orders on descriptor 0. */
+int replay_helper_main(int argc, char **argv);
+
+struct replay_job {
+    enum replay_kind kind;
+    struct inode *node; /* held */
+    bool answered;      /* the request that makes the event was answered */
+    struct replay_job *prev, *next;
+};
+
+struct replay_dir { /* a directory with jobs; there is none without */
+    uint64_t id;
+    struct inode *inode;     /* held */
+    struct replay_job *jobs; /* the first is at work if `helper` is set */
+    size_t count;
+    struct helper *helper;
+    struct replay_dir *prev, *next; /* in `ready`: jobs, and no helper */
+    UT_hash_handle hh;
+};
+
+struct helper {
+    struct replay *r;
+    uv_process_t process;
+    uv_pipe_t pipe;
+    unsigned open_handles;
+    bool alive;
+    uint64_t started_ms;
+    uv_timer_t restart;
+    struct replay_dir *dir; /* whose first job it does; NULL: idle */
+    struct {
+        struct replay_order order;
+        char path[PATH_MAX];
+    } out;
+    uv_write_t write;
+    int32_t answer;
+    size_t answer_size; /* bytes of it that came */
+};
+
+struct replay {
+    struct replay_conf conf;
+    struct replay_dir *dirs;
+    struct replay_dir *ready;
+    size_t queued;
+    struct replay_info info;
+    unsigned helper_count;
+    struct helper *helpers;
+    char dev_text[32];
+    bool started, ending;
+    unsigned ended_count;
+    uv_timer_t kill_timer;
+    void (*on_ended)(void *ctx);
+    void *on_ended_ctx;
+};
+
+/* replay_queue.c */
+void queue_job_drop(struct replay *r, struct replay_dir *d, struct replay_job *j);
+/* The directory's first job is done, or its helper is lost. */
+void queue_release(struct replay *r, struct replay_dir *d, bool done);
+void queue_clear(struct replay *r);
+/* Gives ready directories to idle helpers (replay.c). */
+void helpers_dispatch(struct replay *r);
+
+#endif

@@ -1,0 +1,161 @@
+#include "replay_serve.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "handle.h"
+#include "replay_int.h"
+
+/* The directory and job that the request belongs to; NULL if it is not a helper's. */
+static struct replay_dir *dir_of(struct mount *m, fuse_req_t req)
+{
+    const struct replay *r = m->replay;
+    pid_t pid = fuse_req_ctx(req)->pid;
+
+    for (unsigned n = 0; n < r->helper_count; n++) {
+        if (r->helpers[n].alive && r->helpers[n].process.pid == pid) {
+            return r->helpers[n].dir;
+        }
+    }
+    return NULL;
+}
+
+static bool is_job_name(const struct replay_dir *d, fuse_ino_t parent, const char *name)
+{
+    const struct inode *node = d->jobs->node;
+
+    return node != d->inode && parent == d->id && strcmp(name, node->name) == 0;
+}
+
+static void reply_entry(struct mount *m, fuse_req_t req, struct inode *i)
+{
+    struct fuse_entry_param e;
+
+    inode_entry(m, i, &e);
+    e.attr.st_nlink = i->attr.nlink; /* of a node that is gone: as it was */
+    if (fuse_reply_entry(req, &e) != 0) {
+        inode_kernel_forget(&m->inodes, i, 1);
+    }
+}
+
+/* A directory on the way to the job's. */
+static struct inode *find_on_way(const struct replay_dir *d, fuse_ino_t parent, const char *name)
+{
+    for (struct inode *i = d->inode; i->parent != NULL; i = i->parent) {
+        if (i->parent->id == parent && strcmp(i->name, name) == 0) {
+            return i;
+        }
+    }
+    return NULL;
+}
+
+bool replay_serve_lookup(struct mount *m, fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    const struct replay_dir *d = dir_of(m, req);
+    const struct replay_job *j;
+    struct inode *i;
+
+    if (d == NULL) {
+        return false;
+    }
+    j = d->jobs;
+    if (is_job_name(d, parent, name)) {
+        bool is_there = j->kind == REPLAY_CREATE   ? j->answered
+                        : j->kind == REPLAY_REMOVE ? !j->answered
+                                                   : true;
+
+        i = is_there ? j->node : NULL;
+    } else {
+        i = find_on_way(d, parent, name);
+    }
+    if (i != NULL) {
+        reply_entry(m, req, i);
+    } else {
+        op_refuse(req, ENOENT);
+    }
+    return true;
+}
+
+static void reply_attr(struct mount *m, fuse_req_t req, fuse_ino_t ino)
+{
+    const struct inode *i = inode_find(&m->inodes, ino);
+    struct stat st;
+
+    if (i == NULL) {
+        op_refuse(req, ESTALE);
+        return;
+    }
+    inode_stat(i, &st);
+    st.st_nlink = i->attr.nlink;
+    fuse_reply_attr(req, &st, 0);
+}
+
+bool replay_serve_getattr(struct mount *m, fuse_req_t req, fuse_ino_t ino)
+{
+    if (dir_of(m, req) == NULL) {
+        return false;
+    }
+    reply_attr(m, req, ino);
+    return true;
+}
+
+bool replay_serve_setattr(struct mount *m, fuse_req_t req, fuse_ino_t ino)
+{
+    struct replay_dir *d = dir_of(m, req);
+
+    if (d == NULL) {
+        return false;
+    }
+    d->jobs->answered = true;
+    reply_attr(m, req, ino);
+    return true;
+}
+
+bool replay_serve_make(struct mount *m, fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct replay_dir *d = dir_of(m, req);
+
+    if (d == NULL) {
+        return false;
+    }
+    if (d->jobs->kind != REPLAY_CREATE || !is_job_name(d, parent, name)) {
+        op_refuse(req, EPERM);
+        return true;
+    }
+    d->jobs->answered = true;
+    reply_entry(m, req, d->jobs->node);
+    return true;
+}
+
+bool replay_serve_remove(struct mount *m, fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct replay_dir *d = dir_of(m, req);
+
+    if (d == NULL) {
+        return false;
+    }
+    if (d->jobs->kind != REPLAY_REMOVE || !is_job_name(d, parent, name)) {
+        op_refuse(req, EPERM);
+        return true;
+    }
+    d->jobs->answered = true;
+    op_refuse(req, 0);
+    return true;
+}
+
+bool replay_serve_open(struct mount *m, fuse_req_t req, struct fuse_file_info *fi)
+{
+    struct handle *h;
+
+    if (dir_of(m, req) == NULL) {
+        return false;
+    }
+    h = handle_new(m, HANDLE_REPLAY, NULL);
+    fi->fh = (uintptr_t)h;
+    fi->direct_io = 1;
+    fi->noflush = 1;
+    if (fuse_reply_open(req, fi) != 0) {
+        handle_free(m, h);
+    }
+    return true;
+}

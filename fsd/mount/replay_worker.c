@@ -1,0 +1,179 @@
+/* The helper process: repeats one change after the other on the mount, with ordinary system calls,
+ * and blocks as they do. It holds neither the FUSE descriptor, so that it cannot keep the mount
+ * alive, nor an open file on the mount between orders, so that it does not keep it busy. It ends
+ * when its order pipe does. */
+#include "replay_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "msg.h"
+
+struct place {
+    const char *mountpoint;
+    unsigned dev_major, dev_minor;
+};
+
+/* The mount may be gone or covered by another: a change must never be repeated elsewhere. */
+static int open_mount(const struct place *p)
+{
+    struct statx st;
+    int fd = open(p->mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0) {
+        return -1;
+    }
+    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) != 0 ||
+        st.stx_dev_major != p->dev_major || st.stx_dev_minor != p->dev_minor) {
+        close(fd);
+        errno = ENOTCONN;
+        return -1;
+    }
+    return fd;
+}
+
+static int repeat_create(int dir, const char *name, const struct replay_order *o)
+{
+    switch ((enum node_type)o->type) {
+    case NODE_DIR:
+        return mkdirat(dir, name, 0700);
+    case NODE_SYMLINK:
+        return symlinkat("target", dir, name); /* the mount knows the real one */
+    case NODE_FILE:
+        return mknodat(dir, name, S_IFREG | 0600, 0);
+    }
+    errno = EINVAL;
+    return -1;
+}
+
+static struct timespec to_timespec(int64_t ns)
+{
+    struct timespec t = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+
+    if (t.tv_nsec < 0) {
+        t.tv_sec--;
+        t.tv_nsec += 1000000000;
+    }
+    return t;
+}
+
+static int repeat_set(int dir, const char *name, const struct replay_order *o)
+{
+    int fd = openat(dir, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    int result;
+
+    if (fd < 0 && errno == ETXTBSY) { /* someone runs it: at least IN_MODIFY can be had */
+        struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, to_timespec(o->mtime_ns)};
+
+        return utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW);
+    }
+    if (fd < 0) {
+        return -1;
+    }
+    result = ftruncate(fd, (off_t)o->size);
+    close(fd);
+    return result;
+}
+
+static int repeat_setattr(int dir, const char *name, const struct replay_order *o)
+{
+    struct timespec times[2] = {to_timespec(o->atime_ns), to_timespec(o->mtime_ns)};
+
+    return utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW);
+}
+
+static int repeat_at(int dir, const char *name, const struct replay_order *o)
+{
+    switch ((enum replay_kind)o->kind) {
+    case REPLAY_CREATE:
+        return repeat_create(dir, name, o);
+    case REPLAY_SET:
+        return repeat_set(dir, name, o);
+    case REPLAY_SETATTR:
+    case REPLAY_TOUCH:
+        return repeat_setattr(dir, name, o);
+    case REPLAY_REMOVE:
+        return unlinkat(dir, name, o->type == NODE_DIR ? AT_REMOVEDIR : 0);
+    }
+    errno = EINVAL;
+    return -1;
+}
+
+/* Opens the directory of the path's last name, which a symbolic link on the way cannot lead astray:
+ * what the mount sent are directories. */
+static int carry_out(const struct place *p, const struct replay_order *o, char *path)
+{
+    int root = open_mount(p);
+    int dir = root;
+    char *name = strrchr(path, '/');
+    int err_no = 0;
+
+    if (root < 0) {
+        return errno;
+    }
+    if (name != NULL) {
+        *name++ = '\0';
+        dir = openat(root, path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    }
+    if (dir < 0 || repeat_at(dir, name != NULL ? name : path, o) != 0) {
+        err_no = errno;
+    }
+    if (dir != root && dir >= 0) {
+        close(dir);
+    }
+    close(root);
+    return err_no;
+}
+
+static bool read_whole(void *ret, size_t size)
+{
+    char *at = ret;
+
+    while (size > 0) {
+        ssize_t n = read(0, at, size);
+
+        if (n <= 0 && !(n < 0 && errno == EINTR)) {
+            return false;
+        }
+        if (n > 0) {
+            at += n;
+            size -= (size_t)n;
+        }
+    }
+    return true;
+}
+
+int replay_helper_main(int argc, char **argv)
+{
+    struct place place;
+    struct replay_order order;
+    char path[PATH_MAX];
+
+    if (argc != 4 || sscanf(argv[3], "%u:%u", &place.dev_major, &place.dev_minor) != 2) {
+        return 2;
+    }
+    place.mountpoint = argv[2];
+    signal(SIGINT, SIG_IGN); /* the mount ends first, and the helper with it */
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    while (read_whole(&order, sizeof(order))) {
+        int32_t answer;
+
+        if (order.path_size >= sizeof(path) || !read_whole(path, order.path_size)) {
+            return 1;
+        }
+        path[order.path_size] = '\0';
+        answer = carry_out(&place, &order, path);
+        if (write(0, &answer, sizeof(answer)) != (ssize_t)sizeof(answer)) {
+            return 1;
+        }
+    }
+    return 0;
+}

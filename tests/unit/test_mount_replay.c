@@ -1,0 +1,100 @@
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "replay.h"
+
+/* The queue alone: no helper is ever started, so every job waits. */
+static uv_loop_t loop;
+static struct inodes t;
+static struct replay *r;
+static struct inode *dir;
+static bool ended;
+
+static struct inode *learn(struct inode *in, const char *name, uint64_t id, enum node_type type)
+{
+    struct attr a = {.id = id, .parent = in->id, .type = type, .nlink = 1, .version = 1};
+
+    return inode_learn(&t, in, (struct name){name, (uint32_t)strlen(name)}, &a, id);
+}
+
+static void setup(void)
+{
+    struct replay_conf conf = {.loop = &loop, .inodes = &t, .helpers = 2, .mountpoint = "/none"};
+
+    uv_loop_init(&loop);
+    inodes_init(&t);
+    r = replay_new(&conf);
+    dir = learn(t.root, "dir", 10, NODE_DIR);
+}
+
+static void on_ended(void *ctx)
+{
+    (void)ctx;
+    ended = true;
+}
+
+static void teardown(void)
+{
+    inode_unpin(&t, dir);
+    replay_end(r, on_ended, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    cr_assert(ended);
+    cr_assert_eq(inodes_count(&t), 1, "the queue held its nodes and let go of them");
+    replay_free(r);
+    inodes_done(&t);
+    cr_assert_eq(uv_loop_close(&loop), 0);
+}
+
+TestSuite(replay, .init = setup, .fini = teardown);
+
+static void add(enum replay_kind kind, const char *name, uint64_t id)
+{
+    struct inode *i = learn(dir, name, id, NODE_FILE);
+
+    replay_add(r, kind, dir, i);
+    inode_unpin(&t, i);
+}
+
+static struct replay_info info(void)
+{
+    struct replay_info i;
+
+    replay_info(r, &i);
+    return i;
+}
+
+Test(replay, a_directory_is_busy_while_jobs_of_it_wait)
+{
+    cr_assert(!replay_is_busy(r, dir));
+    add(REPLAY_CREATE, "a", 11);
+    cr_assert(replay_is_busy(r, dir));
+    cr_assert(!replay_is_busy(r, t.root));
+}
+
+Test(replay, a_waiting_job_is_found_by_its_name)
+{
+    add(REPLAY_CREATE, "a", 11);
+    cr_assert(replay_has_name(r, dir, (struct name){"a", 1}));
+    cr_assert(!replay_has_name(r, dir, (struct name){"b", 1}));
+    cr_assert(!replay_has_name(r, t.root, (struct name){"a", 1}));
+}
+
+Test(replay, a_node_that_is_gone_is_held_until_its_job_is_done)
+{
+    add(REPLAY_CREATE, "a", 11);
+    inode_remove(inode_find(&t, 11));
+    cr_assert_not_null(inode_find(&t, 11));
+}
+
+Test(replay, too_many_jobs_of_one_directory_become_one_for_the_directory)
+{
+    for (int n = 0; n < 8192; n++) {
+        add(REPLAY_SET, "a", 11);
+    }
+    cr_assert_eq(info().queued, 8192);
+    cr_assert_eq(info().overflows, 0);
+    add(REPLAY_SET, "a", 11);
+    cr_assert_eq(info().queued, 1);
+    cr_assert_eq(info().overflows, 1);
+    cr_assert(!replay_has_name(r, dir, (struct name){"a", 1}));
+}
