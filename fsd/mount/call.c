@@ -31,6 +31,9 @@ void call_end(struct call *c)
     struct mount *m = c->m;
 
     CHECK(c->xid == 0);
+    if (c->give_up_ms != 0) {
+        DL_DELETE2(m->interrupted, c, interrupted_prev, interrupted_next);
+    }
     if (c->inode != NULL) {
         inode_unpin(&m->inodes, c->inode);
     }
@@ -52,11 +55,13 @@ struct name call_name(const struct call *c)
 
 /* --- waiting --------------------------------------------------------------------------------- */
 
-/* Runs on the loop, inside fuse_session_process_buf(). */
-static void on_interrupt(fuse_req_t req, void *data)
+static void give_up(struct call *c)
 {
-    struct call *c = data;
+    fuse_req_t req = c->req;
 
+    if (c->told) {
+        return; /* its answer is next on the stream */
+    }
     c->abandoned = true;
     if (c->xid != 0) {
         if (c->m->client != NULL) {
@@ -72,7 +77,41 @@ static void on_interrupt(fuse_req_t req, void *data)
     }
 }
 
-/* May end the call, if its caller was interrupted before. */
+void call_on_interrupt_timer(uv_timer_t *t)
+{
+    struct mount *m = t->data;
+    uint64_t now = uv_now(m->loop);
+    struct call *c;
+
+    while ((c = m->interrupted) != NULL && c->give_up_ms <= now) {
+        DL_DELETE2(m->interrupted, c, interrupted_prev, interrupted_next);
+        c->give_up_ms = 0;
+        give_up(c);
+    }
+    if (c != NULL) {
+        uv_timer_start(t, call_on_interrupt_timer, c->give_up_ms - now, 0);
+    }
+}
+
+/* The kernel passes on signals that the caller handles and goes on from, and programs do not expect
+ * EINTR of a file system: what ends in a moment is not given up. Runs inside
+ * fuse_session_process_buf() or watch_interrupt(). */
+static void on_interrupt(fuse_req_t req, void *data)
+{
+    struct call *c = data;
+    struct mount *m = c->m;
+
+    (void)req;
+    if (c->give_up_ms != 0 || c->abandoned) {
+        return;
+    }
+    c->give_up_ms = uv_now(m->loop) + INTERRUPT_WAIT_MS;
+    DL_APPEND2(m->interrupted, c, interrupted_prev, interrupted_next);
+    if (!uv_is_active((uv_handle_t *)&m->interrupt_timer)) {
+        uv_timer_start(&m->interrupt_timer, call_on_interrupt_timer, INTERRUPT_WAIT_MS, 0);
+    }
+}
+
 static void watch_interrupt(struct call *c)
 {
     if (c->req != NULL) {
@@ -84,10 +123,11 @@ static void on_done(void *ctx, void *arg, const struct reply *r)
 {
     struct mount *m = ctx;
     struct call *c = arg;
+    struct reply given_up = {.op = r->op, .xid = r->xid, .err = ERR_INTR};
 
     HASH_DELETE(hh, m->calls, c);
     c->xid = 0;
-    c->done(c, r);
+    c->done(c, c->abandoned ? &given_up : r); /* event.c went by it: so it must be EINTR */
 }
 
 void call_submit(struct call *c, const struct request *r, call_done_fn done)
@@ -175,6 +215,15 @@ void call_marker_passed(struct call *c)
 
 /* --- replies --------------------------------------------------------------------------------- */
 
+/* A name that is not the node's own is a template's, and must be asked for each time. */
+static void entry_of(const struct call *c, struct inode *i, struct fuse_entry_param *ret)
+{
+    inode_entry(c->m, i, ret);
+    if (strcmp(c->name, i->name) != 0) {
+        ret->entry_timeout = 0;
+    }
+}
+
 void call_reply_errno(struct call *c, int err_no)
 {
     if (c->req != NULL) {
@@ -192,7 +241,7 @@ void call_reply_entry(struct call *c, struct inode *i)
 {
     struct fuse_entry_param e;
 
-    inode_entry(c->m, i, &e);
+    entry_of(c, i, &e);
     if (fuse_reply_entry(c->req, &e) != 0) {
         inode_kernel_forget(&c->m->inodes, i, 1);
     }
@@ -203,7 +252,7 @@ void call_reply_create(struct call *c, struct inode *i, struct handle *h)
 {
     struct fuse_entry_param e;
 
-    inode_entry(c->m, i, &e);
+    entry_of(c, i, &e);
     c->fi.fh = (uintptr_t)h;
     if (fuse_reply_create(c->req, &e, &c->fi) != 0) {
         handle_free(c->m, h);

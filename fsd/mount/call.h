@@ -7,8 +7,8 @@
 
 /* One FUSE request on its way to exactly one reply, and what it needs meanwhile. A handler makes a
  * call, submits requests to the ensemble through it or lets it wait for a commit, and ends it with
- * one of call_reply_*(), which frees it. It holds its inode, and ends by the client's deadline or
- * when the caller is interrupted. */
+ * one of call_reply_*(), which frees it. It holds its inode, and ends by the client's deadline, or
+ * with EINTR a moment after its caller was interrupted. */
 struct call;
 typedef void (*call_done_fn)(struct call *c, const struct reply *r);
 
@@ -33,12 +33,15 @@ struct call {
 
     /* Private to call.c. */
     call_done_fn done;
-    uint64_t xid;   /* in mount.calls while not 0 */
-    bool abandoned; /* its caller was told EINTR, or will be */
+    uint64_t xid;        /* in mount.calls while not 0 */
+    bool abandoned;      /* its caller was told EINTR, or will be */
+    bool told;           /* its change was taken for our own: it must not be abandoned now */
+    uint64_t give_up_ms; /* while in mount.interrupted: when that is; else 0 */
     void (*resume)(struct call *c);
     enum call_wait waits_for;
     bool in_marker;           /* the notify thread has its marker */
     struct call *prev, *next; /* in inode->waiters */
+    struct call *interrupted_prev, *interrupted_next;
     UT_hash_handle hh;
 };
 
@@ -58,6 +61,8 @@ void call_wake(struct mount *m, struct inode *i); /* after `commits` or `cuts` f
 /* Runs `resume` when the notify thread has done all that was queued before. */
 void call_after_notifies(struct call *c, void (*resume)(struct call *c));
 void call_marker_passed(struct call *c);
+
+void call_on_interrupt_timer(uv_timer_t *t);
 
 /* The call that waits for the answer to this request; NULL if it was given, or given up. */
 struct call *call_find(struct mount *m, uint64_t xid);

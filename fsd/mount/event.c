@@ -18,10 +18,12 @@ struct change { /* an event and what it means here */
     const struct call *own;
 };
 
+/* The kernel is told after our own changes, too: it marks the directory itself, but may then take
+ * in attributes that we gave to another caller before. */
 static void mark_dir(const struct change *ch)
 {
     ch->dir->attr_fresh = false;
-    if (ch->own == NULL && ch->dir->kernel_refs > 0) {
+    if (ch->dir->kernel_refs > 0) {
         notify_inode(ch->m->notify, ch->dir->id);
     }
 }
@@ -76,6 +78,7 @@ static void on_remove(struct change *ch)
             notify_entry(ch->m->notify, ch->dir->id, ch->e->name.bytes, ch->e->name.size);
         }
         inode_remove(ch->node);
+        ch->node->removed_here = ch->own != NULL;
     }
     if (ch->dir->kernel_refs > 0 && (ch->own == NULL || is_unsettled(ch))) {
         repeat(ch, REPLAY_REMOVE);
@@ -107,7 +110,7 @@ static void on_update(struct change *ch, bool value)
 void event_handle(struct mount *m, const struct event *e)
 {
     struct change ch = {.m = m, .e = e, .dir = inode_find(&m->inodes, e->dir)};
-    const struct call *c;
+    struct call *c;
 
     if (ch.dir == NULL || e->index <= ch.dir->event_index) {
         return; /* nobody here cares, or it was repeated to us after a reconnect */
@@ -116,6 +119,9 @@ void event_handle(struct mount *m, const struct event *e)
     ch.node = inode_find(&m->inodes, e->attr.id);
     c = e->session == m->session ? call_find(m, e->xid) : NULL;
     ch.own = c != NULL && !c->abandoned ? c : NULL;
+    if (ch.own != NULL) {
+        c->told = true;
+    }
     switch (e->kind) {
     case CHANGE_CREATE:
         on_create(&ch);

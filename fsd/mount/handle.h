@@ -28,7 +28,7 @@ struct handle {
 
     /* Reading: what the file was when it was opened. */
     struct blob *snapshot;
-    bool snapshot_old; /* an append through this handle came after it */
+    bool snapshot_old; /* an append or a cut through this handle came after it */
 
     /* Writing, see op_write.c. */
     bool writable;

@@ -224,7 +224,7 @@ bool inode_path(const struct inode *i, char *ret, size_t cap)
         return true;
     }
     for (; i->parent != NULL; i = i->parent) {
-        if (i->removed || at < i->name_size + 1) {
+        if (i->removed_here || at < i->name_size + 1) {
             return false;
         }
         at--;

@@ -24,7 +24,7 @@ struct inode {
     struct inode *children; /* by name; those that are there now, not held by it */
     bool linked;            /* is in parent->children */
     bool removed;           /* the node is gone */
-    bool removed_here;      /* by a request of this mount */
+    bool removed_here;      /* by a request of this mount: the kernel knows */
 
     uint64_t kernel_refs; /* answers that gave it to the kernel, minus FORGETs */
     uint32_t pins;
@@ -96,8 +96,8 @@ void inode_unpin(struct inodes *t, struct inode *i);
 void inode_kernel_ref(struct inode *i);
 void inode_kernel_forget(struct inodes *t, struct inode *i, uint64_t count);
 
-/* The path from the root, without a leading slash, "." for the root; false if it does not fit or a
- * directory on the way is gone. */
+/* The path from the root, without a leading slash, "." for the root; false if it does not fit, or
+ * the kernel knows that a directory on the way is gone. */
 bool inode_path(const struct inode *i, char *ret, size_t cap);
 
 #endif

@@ -33,6 +33,7 @@ enum {
     CLOSE_WAIT_MS = 1000,          /* for the session to end, when the mount ends */
     CUT_OFF_MS = 1000,             /* without a member, before what is known is shown as it is */
     CONTROL_STATUS_WAIT_MS = 1000, /* for the member's part of .zabfs/status */
+    INTERRUPT_WAIT_MS = 500,       /* for an interrupted request to end by itself */
 };
 
 struct call;
@@ -55,7 +56,9 @@ struct mount {
 
     struct inodes inodes;
     struct value_cache values;
-    struct call *calls; /* that wait for the ensemble, by xid */
+    struct call *calls;       /* that wait for the ensemble, by xid */
+    struct call *interrupted; /* earliest first */
+    uv_timer_t interrupt_timer;
 
     struct notify *notify;
     struct replay *replay;

@@ -258,6 +258,14 @@ static uint32_t setattr_mask(int set)
     return mask;
 }
 
+static void on_attr_set(struct call *c, const struct reply *r)
+{
+    if (c->handle != NULL && c->handle->append) {
+        c->handle->snapshot_old = true; /* it may have been cut */
+    }
+    on_attr(c, r);
+}
+
 static void submit_setattr(struct call *c, const struct stat *st, uint32_t mask)
 {
     call_submit(c,
@@ -270,7 +278,7 @@ static void submit_setattr(struct call *c, const struct stat *st, uint32_t mask)
                                                 .size = (uint64_t)st->st_size,
                                                 .atime_ns = to_ns(st->st_atim),
                                                 .mtime_ns = to_ns(st->st_mtim)}},
-                on_attr);
+                on_attr_set);
 }
 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct fuse_file_info *fi)
@@ -290,6 +298,10 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct
     }
     if (i == NULL || (h != NULL && handle_is_expired(m, h))) {
         op_refuse(req, ESTALE);
+        return;
+    }
+    if (m->options->read_only) {
+        op_refuse(req, EROFS);
         return;
     }
     if ((mask & SETATTR_SIZE) && (uint64_t)st->st_size > m->value_size_max) {

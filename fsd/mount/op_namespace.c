@@ -101,6 +101,10 @@ static void create(fuse_req_t req, fuse_ino_t parent, const char *name, struct c
         op_refuse(req, EACCES);
         return;
     }
+    if (m->options->read_only) {
+        op_refuse(req, EROFS);
+        return;
+    }
     if (dir == NULL || t.ephemeral) {
         op_refuse(req, dir == NULL ? ESTALE : EOPNOTSUPP);
         return;
@@ -189,6 +193,10 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, uin
     }
     if (dir == NULL || control_has(parent) || (parent == TREE_ROOT_ID && control_is_name(name))) {
         op_refuse(req, dir == NULL && !control_has(parent) ? ESTALE : EACCES);
+        return;
+    }
+    if (m->options->read_only) {
+        op_refuse(req, EROFS);
         return;
     }
     c = call_new(m, req, dir, NULL);

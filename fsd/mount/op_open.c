@@ -81,6 +81,10 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         control_open(m, req, ino, fi);
         return;
     }
+    if (m->options->read_only && (fi->flags & (O_ACCMODE | O_TRUNC)) != O_RDONLY) {
+        op_refuse(req, EROFS);
+        return;
+    }
     i = inode_find(&m->inodes, ino);
     if (i == NULL) {
         op_refuse(req, ESTALE);

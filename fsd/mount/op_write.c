@@ -131,6 +131,9 @@ static void write_staged(struct call *c, const void *bytes)
 {
     struct handle *h = c->handle;
 
+    if (h->refused_errno == EINTR) {
+        h->refused_errno = 0; /* an interrupted write may be repeated, and was */
+    }
     handle_stage(h);
     stage_write(&h->stage, h->append_stage ? h->stage.bytes.size : c->offset, bytes, c->size);
     h->dirty = true;
@@ -182,7 +185,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, of
         op_refuse(req, EFBIG);
         return;
     }
-    if (h->refused_errno != 0) {
+    if (h->refused_errno != 0 && h->refused_errno != EINTR) {
         op_refuse(req, h->refused_errno);
         return;
     }

@@ -75,8 +75,8 @@ static bool is_one_of(const char *text, const char *const *list)
 
 /* Options that libfuse or the kernel understands. */
 static const char *const passed_on[] = {
-    "ro",         "rw",   "exec",  "noexec",  "atime", "noatime", "nodiratime",
-    "norelatime", "sync", "async", "dirsync", "debug", NULL,
+    "exec", "noexec", "atime",   "noatime", "nodiratime", "norelatime",
+    "sync", "async",  "dirsync", "debug",   NULL,
 };
 
 /* Words of fstab, what is always on, and `dev` and `suid`: mount.fuse3 adds these two for root
@@ -132,6 +132,10 @@ static int take_option(struct parse *p, const char *option)
     const char *value = strchr(option, '=');
 
     if (option[0] == '\0' || strncmp(option, "x-", 2) == 0 || is_one_of(option, ignored)) {
+        return 0;
+    }
+    if (strcmp(option, "ro") == 0 || strcmp(option, "rw") == 0) {
+        p->o->read_only = option[1] == 'o';
         return 0;
     }
     if (is_one_of(option, passed_on)) {

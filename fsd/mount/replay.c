@@ -84,13 +84,26 @@ static struct helper *idle_helper(struct replay *r)
     return NULL;
 }
 
+/* The end of a directory is told after all that happened in it: then nothing leads there any more.
+ */
+static struct replay_dir *first_ready(const struct replay *r)
+{
+    struct replay_dir *d;
+
+    DL_FOREACH (r->ready, d) {
+        if (d->jobs->kind != REPLAY_REMOVE || !replay_is_busy(r, d->jobs->node)) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
 void helpers_dispatch(struct replay *r)
 {
+    struct replay_dir *d;
     struct helper *h;
 
-    while (r->ready != NULL && (h = idle_helper(r)) != NULL) {
-        struct replay_dir *d = r->ready;
-
+    while ((h = idle_helper(r)) != NULL && (d = first_ready(r)) != NULL) {
         DL_DELETE(r->ready, d);
         if (job_send(h, d, d->jobs)) {
             d->helper = h;
@@ -111,8 +124,8 @@ static void job_done(struct helper *h, int err_no)
         r->info.done++;
     } else {
         r->info.failed++;
-        LOG_DBG("replay", "ev=failed kind=%d node=%llu errno=%d", (int)d->jobs->kind,
-                (unsigned long long)d->jobs->node->id, err_no);
+        LOG_INFO("replay", "ev=failed kind=%d node=%llu errno=%d", (int)d->jobs->kind,
+                 (unsigned long long)d->jobs->node->id, err_no);
     }
     queue_release(r, d, true);
     helpers_dispatch(r);

@@ -14,11 +14,12 @@
  * those of a helper are recognised by its process id and answered from its job alone
  * (replay_serve.h).
  *
- * 1. Jobs of one directory are done in order, one at a time; directories side by side.
+ * 1. Jobs of one directory are done in order, one at a time; directories side by side, but for the
+ *    removal of a directory, which waits for the jobs in it.
  * 2. Nothing waits for a job: not a reply, not the table, not the barrier. A helper may be held up
  *    by a directory's lock for as long as another request there is unanswered.
  * 3. The queue is bounded. When it overflows for a directory, its jobs are dropped and one change
- * of the directory's attributes is reported instead.
+ *    of the directory's attributes is reported instead.
  * 4. A job is done at most once in effect: a helper that dies is replaced, and its job is repeated
  *    only if the kernel had not asked the question that makes the event. */
 enum replay_kind {

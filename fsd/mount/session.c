@@ -73,6 +73,7 @@ static void finish_when_all_ended(struct mount *m)
     }
     uv_close((uv_handle_t *)&m->fuse_poll, NULL);
     uv_close((uv_handle_t *)&m->interest_timer, NULL);
+    uv_close((uv_handle_t *)&m->interrupt_timer, NULL);
     uv_close((uv_handle_t *)&m->live_timer, NULL);
     uv_close((uv_handle_t *)&m->end_timer, NULL);
     for (int n = 0; n < SIGNAL_COUNT; n++) {
@@ -297,9 +298,11 @@ static void start(struct mount *m)
         CHECK(uv_signal_start(&m->signals[n], on_signal, numbers[n]) == 0);
     }
     CHECK(uv_timer_init(m->loop, &m->interest_timer) == 0);
+    CHECK(uv_timer_init(m->loop, &m->interrupt_timer) == 0);
     CHECK(uv_timer_init(m->loop, &m->live_timer) == 0);
     CHECK(uv_timer_init(m->loop, &m->end_timer) == 0);
-    m->interest_timer.data = m->live_timer.data = m->end_timer.data = m;
+    m->interest_timer.data = m->interrupt_timer.data = m;
+    m->live_timer.data = m->end_timer.data = m;
     uv_timer_start(&m->live_timer, on_live_timer, LIVE_WAIT_MS, 0);
 }
 

@@ -42,7 +42,17 @@ Test(options, two_words_are_servers_and_mount_point_as_mount_8_gives_them)
     cr_assert_eq(parse(true, 5, argv), 0);
     cr_assert_str_eq(o.servers, "h:1+h:2");
     cr_assert_str_eq(o.fuse, "fsname=zabfs,subtype=zabfs,default_permissions,nosuid,nodev,"
-                             "allow_other,rw,noatime");
+                             "allow_other,noatime");
+    cr_assert(!o.read_only);
+}
+
+Test(options, read_only_is_kept_by_the_mount_itself)
+{
+    const char *argv[] = {"zabfs", "-o", "servers=h:1,ro", "/mnt"};
+
+    cr_assert_eq(parse(false, 4, argv), 0);
+    cr_assert_str_eq(o.fuse, "fsname=zabfs,subtype=zabfs,default_permissions,nosuid,nodev");
+    cr_assert(o.read_only);
 }
 
 Test(options, seconds_become_milliseconds)
