@@ -154,6 +154,7 @@ static void put_zab(struct buf *b, const struct zab_msg *z)
     buf_put_u64(b, z->read);
     buf_put_u64(b, z->digest_index);
     buf_put_u64(b, z->digest);
+    buf_put_u64(b, z->fresh);
     buf_put_u8(b, z->granted);
     buf_put_u8(b, z->quorum);
     buf_put_u8(b, z->faulty);
@@ -176,8 +177,8 @@ static bool get_zab(struct cursor *c, struct zab_msg *z)
            cur_u64(c, &z->promised) && get_pos(c, &z->last) && cur_u64(c, &z->commit) &&
            cur_u64(c, &z->sync) && cur_u64(c, &z->received) && cur_u64(c, &z->durable) &&
            cur_u64(c, &z->round) && cur_u64(c, &z->read) && cur_u64(c, &z->digest_index) &&
-           cur_u64(c, &z->digest) && get_bool(c, &z->granted) && get_bool(c, &z->quorum) &&
-           get_bool(c, &z->faulty) && get_entries(c, z);
+           cur_u64(c, &z->digest) && cur_u64(c, &z->fresh) && get_bool(c, &z->granted) &&
+           get_bool(c, &z->quorum) && get_bool(c, &z->faulty) && get_entries(c, z);
 }
 
 /* --- PEER_FORWARD, PEER_TOUCH, PEER_SNAP ------------------------------------------------------ */

@@ -66,10 +66,15 @@ struct zab *zab_new(const struct zab_conf *conf, const struct zab_boot *boot, ui
     for (size_t i = 0; i < boot->entry_count; i++) {
         zab_window_push(&z->log, &boot->entries[i]);
     }
+    if (boot->base.epoch >
+        z->promised) { /* crashed between a fresh member's SNAP and its promise */
+        z->promised = boot->base.epoch;
+        z->voted_for = 0;
+    }
     CHECK(z->log.last.epoch <= z->promised);
     z->stored = z->durable = z->log.last.index;
     z->snapshot = z->commit = z->handed = z->applied = z->match = boot->base.index;
-    z->faulty = boot->faulty;
+    z->faulty = boot->faulty && !boot->fresh;
     if (z->faulty) {
         z->claimed = boot->claimed;
         z->claimed.epoch = boot->claimed.epoch != 0 ? boot->claimed.epoch : z->promised;
@@ -82,6 +87,10 @@ struct zab *zab_new(const struct zab_conf *conf, const struct zab_boot *boot, ui
     z->sync = prng_next(&z->prng) >> 32;
     z->read_wire = prng_next(&z->prng) >> 32;
     z->prevote_round = prng_next(&z->prng) >> 32;
+    if (boot->fresh) {
+        CHECK(z->promised == 0 && z->log.last.index == 0);
+        z->fresh = prng_next(&z->prng) | 1;
+    }
     z->epoch_seen = z->promised;
     /* The promise not to vote for election_min after a leader was heard was kept in memory only:
      * the own start counts as such a moment. */
@@ -143,9 +152,16 @@ bool zab_serving(const struct zab *z)
     return z->role == ZAB_LEADER && z->commit >= z->epoch_index;
 }
 
+bool zab_sound(const struct zab *z)
+{
+    return !z->faulty && z->fresh == 0;
+}
+
+/* Whoever makes a promise that outlives it is not fresh any more. */
 void zab_save_vote(struct zab *z, uint64_t epoch, uint32_t voted_for)
 {
-    CHECK(epoch > z->promised); /* one vote per epoch, and promises never fall */
+    /* One vote per epoch, and promises never fall. */
+    CHECK(epoch > z->promised || (z->fresh != 0 && epoch == z->promised));
     struct zab_effect *fx = zab_emit(z, ZAB_FX_SAVE_VOTE);
 
     fx->u.vote.promised_epoch = epoch;
@@ -153,6 +169,7 @@ void zab_save_vote(struct zab *z, uint64_t epoch, uint32_t voted_for)
     z->promised = epoch;
     z->voted_for = voted_for;
     z->vote_seq = fx->seq;
+    z->fresh = 0;
     /* Of another leader's log only the committed part is known to be the same. */
     z->match = z->commit;
     z->acked = z->commit < z->durable ? z->commit : z->durable;
@@ -197,24 +214,26 @@ void zab_become(struct zab *z, enum zab_role role, uint32_t leader)
 /* --- messages -------------------------------------------------------------------------------- */
 
 /* The sender of `m` leads epoch m->epoch: true when that is this member's leader now. The first
- * word of a leader makes this member its follower, under a durable promise. */
+ * word of a leader makes this member its follower, under a promise: durable, unless it is fresh. */
 static bool follow(struct zab *z, const struct zab_msg *m)
 {
-    bool fresh = m->epoch > z->promised || z->leader != m->from;
+    bool is_new = m->epoch > z->promised || z->leader != m->from;
 
     if (m->epoch < z->promised) {
-        if (m->type == ZAB_HEARTBEAT) {
+        if (m->type == ZAB_HEARTBEAT && z->fresh == 0) {
             zab_send(z, m->from, ZAB_HEARTBEAT_R); /* our epoch tells it that it is deposed */
         }
         return false;
     }
-    if (m->epoch > z->promised) {
+    if (m->epoch > z->promised && z->fresh == 0) {
         zab_save_vote(z, m->epoch, m->from);
+    } else if (m->epoch > z->promised) {
+        z->promised = m->epoch; /* on disk it would be a voter's, with an empty log */
     } else {
         CHECK(z->role != ZAB_LEADER); /* one leader per epoch */
         CHECK(z->leader == 0 || z->leader == m->from);
     }
-    if (fresh) {
+    if (is_new) {
         zab_become(z, ZAB_FOLLOWER, m->from);
         zab_hello(z);
     }

@@ -86,19 +86,24 @@ struct zab_boot { /* what the store recovered */
      * log is known to have held, without a chain; epoch 0: not known, the promise is taken. */
     bool faulty;
     struct zab_pos claimed;
+    /* Nothing was ever stored here: no promise, no log, no snapshot, and `faulty` means nothing. It
+     * may be a new ensemble, or a member of an old one whose disk was replaced, so the member does
+     * not vote on this empty log until all others show that theirs are empty too, or a leader has
+     * given it a state (docs/PROTOCOL.md, "Damage"). */
+    bool fresh;
 };
 
 /* --- messages -------------------------------------------------------------------------------- */
 
 enum zab_msg_type {
     ZAB_PREVOTE = 1, /* epoch it would campaign for, last, round */
-    ZAB_PREVOTE_R,   /* epoch asked about, granted, promised, round */
-    ZAB_VOTE,        /* last */
+    ZAB_PREVOTE_R,   /* epoch asked about, granted, promised, round, fresh */
+    ZAB_VOTE,        /* last, fresh */
     ZAB_VOTE_R,      /* epoch asked about, granted, promised */
     ZAB_HELLO,       /* follower to leader: last, received, commit, sync, faulty */
     ZAB_TRUNC,       /* leader to follower: cut the log to `last`, sync; answered by a HELLO */
     ZAB_PROPOSE,     /* prev = last, entries, commit, sync */
-    ZAB_ACK,         /* received, durable, sync */
+    ZAB_ACK,         /* received, durable, sync, round */
     ZAB_HEARTBEAT,   /* commit, round, sync, last; and the digest of the state at an index */
     ZAB_HEARTBEAT_R, /* round, and what ACK has; with a higher epoch: the leader is deposed */
     ZAB_READ,        /* follower asks for a read index: read id, quorum */
@@ -118,12 +123,15 @@ struct zab_msg {
                           0: it awaits a HELLO */
     uint64_t received; /* ACK: equal to the leader's log up to here; HELLO: last index in the log */
     uint64_t durable;  /* ACK: and on disk up to here */
-    uint64_t round;    /* of heartbeats, counts up per leader; of PREVOTEs, per candidate */
+    uint64_t round;    /* of heartbeats, counts up per leader: ACK has the last one that came in;
+                          of PREVOTEs, per candidate */
     uint64_t read;     /* id of a read, of the requesting zab and not of its caller */
     uint64_t digest_index, digest; /* HEARTBEAT: the leader's state digest; index 0: none */
+    uint64_t fresh; /* PREVOTE_R: the voter is fresh, this number is its life's; VOTE: of a forming
+                       campaign, the number that this voter told; else 0 */
     bool granted;
     bool quorum; /* READ: a lease is not enough */
-    bool faulty; /* HELLO: only SNAP at or after `last` helps */
+    bool faulty; /* HELLO: faulty or fresh, only SNAP at or after `last` helps */
     uint32_t entry_count;
     struct zab_entry *entries; /* PROPOSE; owned by the message, see zab_msg_done() */
 };

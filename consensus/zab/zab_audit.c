@@ -59,6 +59,7 @@ static void audit_leader(const struct zab *z)
 
         CHECK(p->durable <= z->log.last.index);
         CHECK(p->commit_sent <= z->commit);
+        CHECK(p->round_min <= z->round + 1);
         CHECK(p->round <= z->round);
         CHECK(p->inflight_count <= z->conf.inflight_max);
         CHECK(p->state != PEER_STREAM || p->next <= z->log.last.index + 1);
@@ -74,6 +75,9 @@ static void audit_follower(const struct zab *z)
     CHECK(z->match <= z->log.last.index);
     CHECK(z->leader == 0 || z->commit <= z->match);
     CHECK(z->acked <= z->durable);
+    /* promise: a fresh member made none that is on disk, and holds nothing. */
+    CHECK(z->fresh == 0 || (z->vote_seq == 0 && z->voted_for == 0 && z->log.last.index == 0));
+    CHECK(z->fresh == 0 || z->role != ZAB_CANDIDATE);
 }
 
 void zab_audit(const struct zab *z)

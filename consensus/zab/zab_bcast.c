@@ -175,8 +175,9 @@ void zab_bcast_flush(struct zab *z)
     zab_sync_snapshots(z);
 }
 
-/* Entries of this very epoch's log, once durable here, stay so: an ACK is true however late it
- * comes. Only the flow control needs to know which stream it belongs to. */
+/* Entries of this very epoch's log, once durable there, stay so: an ACK is true however late it
+ * comes, unless the follower lost its log since. Only the flow control needs to know which stream
+ * it belongs to. */
 void zab_on_ack(struct zab *z, struct zab_peer *p, const struct zab_msg *m)
 {
     uint32_t done = 0;
@@ -194,7 +195,7 @@ void zab_on_ack(struct zab *z, struct zab_peer *p, const struct zab_msg *m)
             p->inflight[i] = p->inflight[i + done];
         }
     }
-    if (m->durable > p->durable) {
+    if (m->durable > p->durable && m->round >= p->round_min) {
         p->durable = m->durable;
         zab_commit_count(z);
     }
@@ -207,6 +208,7 @@ void zab_ack_fill(const struct zab *z, struct zab_msg *m)
     m->received = z->match;
     m->durable = min_u64(z->durable, z->match);
     m->sync = z->sync;
+    m->round = z->round_heard;
 }
 
 /* Do the entries continue `prev` and each other? The leader's numbers are not believed: each chain
@@ -256,7 +258,7 @@ void zab_on_propose(struct zab *z, const struct zab_msg *m)
     uint64_t end = m->last.index + m->entry_count;
     uint32_t known = 0;
 
-    if (z->loading || z->faulty || !entries_sound(m)) {
+    if (z->loading || !zab_sound(z) || !entries_sound(m)) {
         return;
     }
     if (!entries_known(z, m, &known)) {

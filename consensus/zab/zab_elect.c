@@ -11,7 +11,14 @@
  *
  * Assent and vote are given only to a log at least as new as the voter's own, so the winner's log
  * holds every committed entry; and only by a voter that has heard no leader for election_min_ms,
- * which is what the leader's lease rests on (zab_read.c). */
+ * which is what the leader's lease rests on (zab_read.c).
+ *
+ * A fresh member's log is empty because the ensemble is new, or because its disk is. Its assent
+ * does not make a quorum, and it has no vote, except in a campaign that founds the ensemble
+ * (forming): all members assent, to an empty log, and each in answer to a question that was asked
+ * when the fresh members' present lives were known. Then no member holds or leads with anything
+ * that a former life of another helped to commit. The vote names the fresh voter's life, so that
+ * no later one is meant. With its first durable vote a member is not fresh any more. */
 
 void zab_elect_rearm(struct zab *z)
 {
@@ -56,16 +63,6 @@ static const struct zab_pos *position(const struct zab *z)
     return z->faulty ? &z->claimed : &z->log.last;
 }
 
-static uint32_t votes(const struct zab *z)
-{
-    uint32_t count = 0;
-
-    for (uint32_t i = 0; i < z->conf.member_count; i++) {
-        count += z->role == ZAB_CANDIDATE ? z->peers[i].voted : z->peers[i].prevoted;
-    }
-    return count;
-}
-
 /* --- candidate ------------------------------------------------------------------------------- */
 
 static void ask(struct zab *z, const struct zab_peer *p)
@@ -76,13 +73,17 @@ static void ask(struct zab *z, const struct zab_peer *p)
     m->epoch = pre ? z->epoch_seen + 1 : z->promised;
     m->last = z->log.last;
     m->round = pre ? z->prevote_round : 0;
+    m->fresh = z->forming ? p->fresh : 0;
 }
 
 static void campaign(struct zab *z, enum zab_role role)
 {
     zab_become(z, role, 0);
     z->epoch_seen = z->promised > z->epoch_seen ? z->promised : z->epoch_seen;
-    z->prevote_round += role == ZAB_PRECANDIDATE;
+    if (role == ZAB_PRECANDIDATE) {
+        z->prevote_round++;
+        z->forming = false;
+    }
     if (role == ZAB_CANDIDATE) {
         zab_save_vote(z, z->epoch_seen + 1, z->conf.self);
         z->epoch_seen = z->promised;
@@ -102,14 +103,34 @@ static void campaign(struct zab *z, enum zab_role role)
 
 static void prevotes_count(struct zab *z)
 {
-    if (z->role == ZAB_PRECANDIDATE && votes(z) >= zab_quorum(z)) {
+    uint32_t all = 0;
+    uint32_t sound = 0;
+    bool lives_known = true; /* before this round was asked */
+
+    for (uint32_t i = 0; i < z->conf.member_count; i++) {
+        const struct zab_peer *p = &z->peers[i];
+        bool fresh = zab_is_self(z, p) ? z->fresh != 0 : p->fresh != 0;
+
+        all += p->prevoted;
+        sound += p->prevoted && !fresh;
+        lives_known = lives_known && (p->fresh == 0 || p->fresh_round < z->prevote_round);
+    }
+    if (z->fresh == 0 && sound >= zab_quorum(z)) {
         campaign(z, ZAB_CANDIDATE);
+    } else if (all == z->conf.member_count && z->log.last.index == 0) {
+        z->forming = lives_known;
+        campaign(z, lives_known ? ZAB_CANDIDATE : ZAB_PRECANDIDATE);
     }
 }
 
 static void votes_count(struct zab *z)
 {
-    if (z->role == ZAB_CANDIDATE && votes(z) >= zab_quorum(z)) {
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < z->conf.member_count; i++) {
+        count += z->peers[i].voted;
+    }
+    if (count >= zab_quorum(z)) {
         zab_become(z, ZAB_LEADER, z->conf.self);
     }
 }
@@ -149,7 +170,14 @@ void zab_elect_link_up(struct zab *z, struct zab_peer *p)
 
 void zab_on_prevote_r(struct zab *z, struct zab_peer *p, const struct zab_msg *m)
 {
-    if (z->role == ZAB_PRECANDIDATE && m->round == z->prevote_round && m->granted) {
+    if (z->role != ZAB_PRECANDIDATE || m->round != z->prevote_round) {
+        return;
+    }
+    if (m->fresh != p->fresh) {
+        p->fresh = m->fresh;
+        p->fresh_round = m->round;
+    }
+    if (m->granted) {
         p->prevoted = true;
         prevotes_count(z);
     }
@@ -183,12 +211,14 @@ void zab_on_prevote(struct zab *z, const struct zab_msg *m)
     answer->round = m->round;
     answer->promised = z->promised;
     answer->granted = granted;
+    answer->fresh = z->fresh;
 }
 
 void zab_on_vote(struct zab *z, const struct zab_msg *m)
 {
     bool again = m->epoch == z->promised && z->voted_for == m->from;
-    bool granted = (m->epoch > z->promised || again) && would_vote(z, &m->last);
+    bool asked = z->fresh == 0 || m->fresh == z->fresh;
+    bool granted = asked && (m->epoch > z->promised || again) && would_vote(z, &m->last);
 
     if (granted && !again) {
         zab_save_vote(z, m->epoch, m->from);

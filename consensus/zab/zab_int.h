@@ -54,13 +54,16 @@ enum zab_peer_state {
 struct zab_peer { /* the slot of the member itself only has its votes */
     uint32_t id;
     bool prevoted, voted; /* for us, in this campaign */
+    uint64_t fresh;       /* number that it told with its last PREVOTE_R; 0: not fresh ... */
+    uint64_t fresh_round; /* ... and the prevote round in which it was heard first */
 
     enum zab_peer_state state;
     uint64_t sync;        /* of the HELLO being served */
     uint64_t next;        /* STREAM: first index not yet sent */
     bool greet;           /* STREAM: one PROPOSE is due even if empty: it answers the HELLO */
     struct zab_pos floor; /* SNAP_WANTED: no older state will do */
-    uint64_t durable;     /* equal to our log and on disk there; never falls within an epoch */
+    uint64_t durable;     /* equal to our log and on disk there; void when it lost its log */
+    uint64_t round_min;   /* what it says counts from this heartbeat round on: it lost its log */
     uint64_t commit_sent;
     uint64_t inflight[ZAB_INFLIGHT_MAX]; /* last indexes of PROPOSEs without an ACK, rising */
     uint32_t inflight_count;
@@ -109,6 +112,8 @@ struct zab {
 
     bool faulty;
     struct zab_pos claimed; /* while faulty */
+    uint64_t fresh;         /* random number of a life that began with an empty disk; 0: not fresh.
+                               While fresh, `promised` is kept in memory only */
     bool loading;           /* a peer's snapshot was accepted under loading_seq */
     struct zab_pos loading_pos;
     uint64_t loading_seq;
@@ -120,6 +125,7 @@ struct zab {
     uint64_t patience_ms; /* random: silence that starts a campaign */
     uint64_t elect_at_ms;
     uint64_t prevote_round; /* counts own PREVOTEs: an old assent may no longer hold */
+    bool forming;           /* this campaign founds the ensemble: all members are for it */
 
     /* Follower. */
     uint64_t sync; /* number of the last HELLO */
@@ -158,6 +164,7 @@ uint32_t zab_quorum(const struct zab *z);
 uint64_t zab_quorum_reached(const struct zab *z, const uint64_t *values);
 bool zab_is_self(const struct zab *z, const struct zab_peer *p);
 bool zab_serving(const struct zab *z);
+bool zab_sound(const struct zab *z); /* holds all it ever acknowledged, and knows that */
 void zab_save_vote(struct zab *z, uint64_t epoch, uint32_t voted_for);
 /* Every change of role, and of the leader a follower knows, goes through here. */
 void zab_become(struct zab *z, enum zab_role role, uint32_t leader);
@@ -200,7 +207,8 @@ void zab_bcast_flush(struct zab *z);
 
 void zab_heartbeat_send(struct zab *z, struct zab_peer *p);
 void zab_round_start(struct zab *z);
-void zab_lead_tick(struct zab *z); /* heartbeats and check-quorum */
+bool zab_round_complete(const struct zab *z, uint64_t round); /* answered by a quorum */
+void zab_lead_tick(struct zab *z);                            /* heartbeats and check-quorum */
 uint64_t zab_lease_until(const struct zab *z);
 void zab_on_heartbeat(struct zab *z, const struct zab_msg *m);
 void zab_on_heartbeat_r(struct zab *z, struct zab_peer *p, const struct zab_msg *m);

@@ -35,7 +35,7 @@ void zab_heartbeat_send(struct zab *z, struct zab_peer *p)
     p->commit_sent = z->commit;
 }
 
-static bool round_complete(const struct zab *z, uint64_t round)
+bool zab_round_complete(const struct zab *z, uint64_t round)
 {
     uint64_t rounds[MEMBERS_MAX];
 
@@ -113,11 +113,10 @@ void zab_on_heartbeat(struct zab *z, const struct zab_msg *m)
 {
     zab_commit_learn(z, m->commit);
     if (m->round > z->round_heard) {
-        struct zab_msg *answer = zab_send(z, z->leader, ZAB_HEARTBEAT_R);
-
-        answer->round = m->round;
-        zab_ack_fill(z, answer);
         z->round_heard = m->round;
+        if (z->fresh == 0) { /* else it would answer for a promise that it may have forgotten */
+            zab_ack_fill(z, zab_send(z, z->leader, ZAB_HEARTBEAT_R));
+        }
     }
     if (m->digest_index > z->digest_heard) {
         struct zab_effect *fx = zab_emit(z, ZAB_FX_DIGEST);
@@ -253,7 +252,7 @@ static void reads_assign_round(struct zab *z)
         }
         waiting = waiting || r->round > z->round;
     }
-    if (waiting && round_complete(z, z->round)) {
+    if (waiting && zab_round_complete(z, z->round)) {
         zab_round_start(z);
     }
 }
@@ -266,7 +265,7 @@ static void reads_answer_ready(struct zab *z)
     for (size_t i = 0; i < z->read_count; i++) {
         struct zab_read *r = &z->reads[i];
 
-        if ((leased && !r->quorum) || (r->round != 0 && round_complete(z, r->round))) {
+        if ((leased && !r->quorum) || (r->round != 0 && zab_round_complete(z, r->round))) {
             read_answer(z, r, r->round != 0 ? r->index : z->commit);
         } else {
             z->reads[kept++] = *r;
@@ -277,7 +276,7 @@ static void reads_answer_ready(struct zab *z)
 
 void zab_read_flush(struct zab *z)
 {
-    if (z->read_count == 0 || z->leader == 0) {
+    if (z->read_count == 0 || z->leader == 0 || z->fresh != 0) {
         return;
     }
     if (z->role != ZAB_LEADER) {

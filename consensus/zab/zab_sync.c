@@ -11,7 +11,12 @@
  *
  * What a stale or repeated message could destroy is guarded twice. TRUNC and SNAP count only under
  * the number of the last HELLO; and nothing up to `match`, the part of the log known to equal the
- * leader's, is ever cut, since it may have been acknowledged. */
+ * leader's, is ever cut, since it may have been acknowledged.
+ *
+ * A follower that lost part of its log or all of it (faulty, fresh) takes a SNAP before anything
+ * else. It may once have acknowledged what it lost. So the state must hold all that is committed,
+ * acknowledgements that were sent before do not count any more, and the leader first makes sure
+ * that it leads still: the follower may have lost its promise to a later one. */
 
 static void hello_at(struct zab *z, const struct zab_pos *at)
 {
@@ -21,14 +26,24 @@ static void hello_at(struct zab *z, const struct zab_pos *at)
     m->received = z->log.last.index;
     m->commit = z->commit;
     m->sync = ++z->sync;
-    m->faulty = z->faulty;
+    m->faulty = !zab_sound(z);
     z->hello_ms = z->now_ms;
+}
+
+/* What a state must hold to take the place of the own log. Of a faulty member: all that it once
+ * held. Of a fresh one, which cannot know: the first entry of the leader, and so all that was
+ * committed before; what was later, the leader knows. */
+static struct zab_pos owed(const struct zab *z)
+{
+    return z->faulty ? z->claimed : (struct zab_pos){.epoch = z->promised};
 }
 
 void zab_hello(struct zab *z)
 {
+    struct zab_pos at = zab_sound(z) ? z->log.last : owed(z);
+
     if (!z->loading) {
-        hello_at(z, z->faulty ? &z->claimed : &z->log.last);
+        hello_at(z, &at);
     }
 }
 
@@ -75,19 +90,32 @@ static void trunc_send(struct zab *z, struct zab_peer *p, const struct zab_pos *
     p->state = PEER_PROBE;
 }
 
+/* The follower lost its log. Of what it says, only what it cannot have said before counts: a round
+ * that starts from now on tells. */
+static void forget(struct zab *z, struct zab_peer *p)
+{
+    p->durable = 0;
+    p->round_min = z->round + 1;
+}
+
 void zab_on_hello(struct zab *z, struct zab_peer *p, const struct zab_msg *m)
 {
     struct zab_pos at;
 
+    if (m->faulty) {
+        forget(z, p);
+    } else {
+        p->heard_ms = z->now_ms;
+    }
     if (p->state == PEER_SNAP_SENDING || (p->state != PEER_UNKNOWN && m->sync == p->sync)) {
         return;
     }
     p->sync = m->sync;
     p->inflight_count = 0;
-    p->heard_ms = z->now_ms;
     if (m->faulty) {
+        CHECK(zab_window_pos(&z->log, z->commit, &at));
         p->state = PEER_SNAP_WANTED;
-        p->floor = m->last;
+        p->floor = zab_pos_before(&at, &m->last) ? m->last : at;
     } else if (zab_window_has(&z->log, &m->last)) {
         if (m->received > m->last.index) {
             trunc_send(z, p, &m->last);
@@ -112,7 +140,8 @@ void zab_sync_snapshots(struct zab *z)
     for (uint32_t i = 0; i < z->conf.member_count; i++) {
         struct zab_peer *p = &z->peers[i];
 
-        if (p->state == PEER_SNAP_WANTED && !zab_pos_before(&applied, &p->floor)) {
+        if (p->state == PEER_SNAP_WANTED && !zab_pos_before(&applied, &p->floor) &&
+            zab_round_complete(z, p->round_min)) {
             struct zab_effect *fx = zab_emit(z, ZAB_FX_SNAP_SEND);
 
             fx->u.snap.peer = p->id;
@@ -155,7 +184,7 @@ static struct zab_pos place_before(const struct zab *z, const struct zab_pos *at
 
 void zab_on_trunc(struct zab *z, const struct zab_msg *m)
 {
-    if (m->sync != z->sync || z->loading || z->faulty || m->last.index > z->log.last.index) {
+    if (m->sync != z->sync || z->loading || !zab_sound(z) || m->last.index > z->log.last.index) {
         return;
     }
     CHECK(m->last.index >= z->commit);
@@ -175,13 +204,15 @@ void zab_on_trunc(struct zab *z, const struct zab_msg *m)
 bool zab_snap_accept(struct zab *z, uint32_t from, uint64_t epoch, uint64_t sync,
                      const struct zab_pos *pos, uint64_t *ret_seq)
 {
+    struct zab_pos least = owed(z);
+
     if (z->role != ZAB_FOLLOWER || z->leader != from || z->promised != epoch || z->sync != sync ||
         z->loading || pos->epoch > epoch || pos->index < z->match) {
         return false;
     }
-    /* A faulty log must not be replaced by less than it once held: the member would then vote as if
-     * it never had acknowledged the rest. A sound one has no use for what it has. */
-    if (z->faulty ? zab_pos_before(pos, &z->claimed) : pos->index == z->match) {
+    /* A lost log must not be replaced by less than it may have held: the member would then vote as
+     * if it never had acknowledged the rest. A sound one has no use for what it has. */
+    if (zab_sound(z) ? pos->index == z->match : zab_pos_before(pos, &least)) {
         return false;
     }
     z->loading = true;
@@ -204,6 +235,9 @@ void zab_on_snap_loaded(struct zab *z, const struct zab_pos *pos, uint64_t seq)
     zab_window_init(&z->log, pos);
     z->stored = z->durable = z->match = pos->index;
     z->snapshot = z->commit = z->handed = z->applied = pos->index;
+    if (z->fresh != 0) {
+        zab_save_vote(z, z->promised, 0);
+    }
     if (z->leader != 0) {
         zab_hello(z);
     }

@@ -82,6 +82,7 @@ static const char *msg_type_text(enum zab_msg_type type)
 
 static void put_ack(struct text *t, const struct zab_msg *m)
 {
+    put_u64(t, "round", m->round);
     put_u64(t, "sync", m->sync);
     put_u64(t, "received", m->received);
     put_u64(t, "durable", m->durable);
@@ -93,11 +94,13 @@ static void put_msg_fields(struct text *t, const struct zab_msg *m)
     case ZAB_PREVOTE:
     case ZAB_VOTE:
         put_pos(t, "last", &m->last);
+        put(t, "%s", m->fresh != 0 ? " forming" : "");
         break;
     case ZAB_PREVOTE_R:
     case ZAB_VOTE_R:
         put(t, " granted=%s", m->granted ? "yes" : "no");
         put_u64(t, "promised", m->promised);
+        put(t, "%s", m->fresh != 0 ? " fresh" : "");
         break;
     case ZAB_HELLO:
         put_u64(t, "sync", m->sync);
@@ -117,6 +120,7 @@ static void put_msg_fields(struct text *t, const struct zab_msg *m)
         put_u64(t, "commit", m->commit);
         break;
     case ZAB_ACK:
+    case ZAB_HEARTBEAT_R:
         put_ack(t, m);
         break;
     case ZAB_HEARTBEAT:
@@ -127,10 +131,6 @@ static void put_msg_fields(struct text *t, const struct zab_msg *m)
         if (m->digest_index != 0) {
             put(t, " digest=%" PRIu64 ":%016" PRIx64, m->digest_index, m->digest);
         }
-        break;
-    case ZAB_HEARTBEAT_R:
-        put_u64(t, "round", m->round);
-        put_ack(t, m);
         break;
     case ZAB_READ:
         put_u64(t, "read", m->read);

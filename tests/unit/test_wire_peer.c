@@ -44,6 +44,7 @@ static void assert_zab(const struct zab_msg *a, const struct zab_msg *b)
     EQ(read);
     EQ(digest_index);
     EQ(digest);
+    EQ(fresh);
     EQ(granted);
     EQ(quorum);
     EQ(faulty);

@@ -30,6 +30,7 @@ static inline void sample_zab(enum zab_msg_type type, struct zab_msg *z)
         .read = UINT64_MAX - 7,
         .digest_index = UINT64_MAX - 8,
         .digest = UINT64_MAX - 9,
+        .fresh = UINT64_MAX - 10,
         .granted = type % 3 == 0,
         .quorum = type % 3 == 1,
         .faulty = type % 3 == 2,

@@ -5,12 +5,26 @@
 #include "zabnet.h"
 
 /* Random faults, then none. While messages are lost, doubled and overtake each other, links break,
- * members crash with the loss of what was not on disk, disks stall and damage is found, the net
- * checks after every step that committed history is one and is kept, that an epoch has one leader,
- * that reads are not stale (see zabnet.h). After the faults stop the ensemble must come together
- * and take writes. ZAB_RANDOM_SEED runs one seed, ZAB_RANDOM_COUNT that many. */
+ * members crash with the loss of what was not on disk, disks stall, damage is found, and disks are
+ * replaced by empty ones, one at a time, the net checks after every step that committed history is
+ * one and is kept, that an epoch has one leader, that reads are not stale (see zabnet.h). After the
+ * faults stop the ensemble must come together and take writes. ZAB_RANDOM_SEED runs one seed,
+ * ZAB_RANDOM_COUNT that many. */
 
 enum { FAULTY_MS = 12000, HEALED_MS = 20000 };
+
+/* All disks but this one are as their members left them. */
+static bool others_intact(struct net *net, uint32_t id)
+{
+    for (uint32_t other = 1; other <= net->count; other++) {
+        const struct net_disk *d = &net_member(net, other)->disk;
+
+        if (other != id && (d->faulty || net_disk_fresh(d))) {
+            return false;
+        }
+    }
+    return true;
+}
 
 static void break_something(struct net *net, struct prng *p)
 {
@@ -63,19 +77,18 @@ static void break_something(struct net *net, struct prng *p)
             net_event(net, id, &(struct zab_event){.type = type, .u.peer = other});
         }
         break;
+    case 11:
+        if (m->zab != NULL && net->committed > 0 && others_intact(net, id)) {
+            net_crash(net, id);
+            net_wipe(net, id);
+            if (prng_below(p, 2) == 0) {
+                net_restart(net, id);
+            }
+        }
+        break;
     default:
         break;
     }
-}
-
-static bool someone_faulty(struct net *net)
-{
-    for (uint32_t id = 1; id <= net->count; id++) {
-        if (net_member(net, id)->disk.faulty) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static void mend_something(struct net *net, struct prng *p)
@@ -86,7 +99,7 @@ static void mend_something(struct net *net, struct prng *p)
         if (m->zab != NULL || prng_below(p, 8) != 0) {
             continue;
         }
-        if (!someone_faulty(net) && m->disk.entry_count > 1 && prng_below(p, 10) == 0) {
+        if (others_intact(net, id) && m->disk.entry_count > 1 && prng_below(p, 10) == 0) {
             net_damage(net, id, m->disk.base.index + prng_below(p, m->disk.entry_count));
         }
         net_restart(net, id);
@@ -137,6 +150,9 @@ static void run_seed(uint64_t seed)
         net_member(net, id)->drift = prng_below(&p, 21); /* one in a hundred either way */
     }
     net_start(net);
+    if (prng_below(&p, 4) != 0) { /* a first start needs all members, which faults delay */
+        net_run_leader(net);
+    }
     for (; ms < FAULTY_MS; ms += 20) {
         if (prng_below(&p, 10) == 0) {
             break_something(net, &p);

@@ -470,6 +470,7 @@ void net_restart(struct net *net, uint32_t id)
         .entry_count = m->disk.entry_count,
         .faulty = m->disk.faulty,
         .claimed = m->disk.claimed,
+        .fresh = net_disk_fresh(&m->disk),
     };
 
     CHECK(m->zab == NULL);

@@ -134,6 +134,8 @@ void net_crash(struct net *net, uint32_t id); /* jobs not done are lost */
 void net_restart(struct net *net, uint32_t id);
 /* A member that is down forgets all after index; it knows what it once held. */
 void net_damage(struct net *net, uint32_t id, uint64_t index);
+/* A member that is down gets an empty disk. What it sent before is still under way. */
+void net_wipe(struct net *net, uint32_t id);
 void net_snapshot(struct net *net, uint32_t id);             /* at its applied index */
 void net_disk_do(struct net *net, uint32_t id, size_t jobs); /* on disk, nobody was told */
 
@@ -145,6 +147,7 @@ void net_check_send(const struct net_member *m, const struct zab_effect *fx);
 /* zabnet_disk.c, for zabnet.c. */
 void net_entries_free(struct zab_entry *entries, size_t count);
 void net_disk_cut(struct net_disk *d, uint64_t index);
+bool net_disk_fresh(const struct net_disk *d); /* nothing was ever stored */
 void net_disk_run(struct net_disk *d, const struct net_job *job);
 void net_disk_snapshot(struct net_disk *d, uint64_t index);
 struct net_job *net_job_add(struct net *net, struct net_member *m, enum net_job_type type,

@@ -39,12 +39,15 @@ void net_check_send(const struct net_member *m, const struct zab_effect *fx)
 {
     const struct zab_msg *msg = &fx->u.msg;
     bool refusal = msg->type == ZAB_VOTE_R && !msg->granted;
-    bool promises = msg->type != ZAB_PREVOTE && msg->type != ZAB_PREVOTE_R;
+    bool promises = msg->type != ZAB_PREVOTE && msg->type != ZAB_PREVOTE_R &&
+                    !(msg->type == ZAB_HELLO && msg->faulty && net_disk_fresh(&m->disk));
+    uint64_t promised = m->disk.promised_epoch;
 
     if (fx->after_seq > m->seq_durable) {
         return;
     }
-    CHECK(!promises || refusal || msg->epoch <= m->disk.promised_epoch);
+    promised = promised > m->disk.base.epoch ? promised : m->disk.base.epoch;
+    CHECK(!promises || refusal || msg->epoch <= promised);
     CHECK(msg->type != ZAB_VOTE_R || !msg->granted || msg->epoch < m->disk.promised_epoch ||
           m->disk.voted_for == msg->to);
     CHECK(msg->type != ZAB_ACK || msg->durable <= m->disk.base.index + m->disk.entry_count);

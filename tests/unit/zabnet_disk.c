@@ -21,6 +21,11 @@ void net_disk_cut(struct net_disk *d, uint64_t index)
     }
 }
 
+bool net_disk_fresh(const struct net_disk *d)
+{
+    return d->promised_epoch == 0 && d->base.index == 0 && d->entry_count == 0;
+}
+
 void net_disk_run(struct net_disk *d, const struct net_job *job)
 {
     switch (job->type) {
@@ -111,4 +116,13 @@ void net_damage(struct net *net, uint32_t id, uint64_t index)
         d->claimed = (struct zab_pos){.epoch = last->epoch, .index = last->index};
     }
     net_disk_cut(d, index);
+}
+
+void net_wipe(struct net *net, uint32_t id)
+{
+    struct net_disk *d = &net_member(net, id)->disk;
+
+    CHECK(net_member(net, id)->zab == NULL);
+    net_entries_free(d->entries, d->entry_count);
+    *d = (struct net_disk){0};
 }
