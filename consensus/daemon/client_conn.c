@@ -10,18 +10,38 @@
 
 /* Client streams, TCP and unix: frames go to the node, and what the node says goes out. A stream
  * that sends nothing understandable at first is closed after HELLO_MS; later silence ends with the
- * session. */
+ * session. From a client that asks for more than it takes nothing is read until it has taken most
+ * of it: many small requests for large values are no reason to cut it off. */
 
-enum { HELLO_MS = 10000 };
+enum {
+    HELLO_MS = 10000,
+    PAUSE_SIZE = 4 << 20, /* bytes queued to a client at which it is no longer read from ... */
+    RESUME_SIZE = 1 << 20,
+};
 
 struct client_conn {
     uint64_t id;
     struct member *member;
     struct stream *stream;
     bool told; /* the node knows that it is gone */
+    bool paused;
     char peer[80];
     UT_hash_handle hh;
 };
+
+static void pause_set(struct client_conn *c, bool paused)
+{
+    if (c->paused == paused) {
+        return;
+    }
+    c->paused = paused;
+    if (paused) {
+        c->member->clients_paused++;
+    } else {
+        c->member->clients_paused--;
+    }
+    stream_pause(c->stream, paused);
+}
 
 static void on_frame(void *ctx, const uint8_t *bytes, size_t size)
 {
@@ -39,6 +59,8 @@ static void on_frame(void *ctx, const uint8_t *bytes, size_t size)
         c->told = true;
         node_client_closed(c->member->node, c->id);
         stream_close(c->stream);
+    } else if (stream_queued(c->stream) > PAUSE_SIZE) {
+        pause_set(c, true);
     }
 }
 
@@ -53,6 +75,7 @@ static void on_close(void *ctx, int err)
     if (!c->told) {
         node_client_closed(c->member->node, c->id);
     }
+    c->member->clients_paused -= c->paused;
     HASH_DEL(c->member->clients, c);
     mem_free(c);
 }
@@ -112,6 +135,21 @@ void client_conn_close(struct member *m, uint64_t conn, const char *reason)
     LOG_INFO("client", "ev=closed conn=%" PRIu64 " peer=%s reason=\"%s\"", conn, c->peer, reason);
     c->told = true;
     stream_close(c->stream);
+}
+
+/* Called once a turn: a stream that has taken bytes has woken the loop. */
+void client_conns_resume(struct member *m)
+{
+    struct client_conn *c, *next;
+
+    if (m->clients_paused == 0) {
+        return;
+    }
+    HASH_ITER (hh, m->clients, c, next) {
+        if (c->paused && stream_queued(c->stream) <= RESUME_SIZE) {
+            pause_set(c, false);
+        }
+    }
 }
 
 void client_conns_stop(struct member *m)

@@ -85,6 +85,7 @@ static const char *member_add(struct conf *c, const char *id_text, const char *a
 {
     struct conf_member m = {0};
     char text[320];
+    char *host = text;
     char *client, *peer;
     uint64_t v;
     uint32_t at;
@@ -103,7 +104,11 @@ static const char *member_add(struct conf *c, const char *id_text, const char *a
     }
     m.client_port = (uint16_t)v;
     *peer++ = '\0';
-    if (parse_number(peer, 1, 65535, &v) != 0 || copy_text(m.host, sizeof(m.host), text) != 0) {
+    if (text[0] == '[' && peer[-2] == ']') {
+        peer[-2] = '\0';
+        host++;
+    }
+    if (parse_number(peer, 1, 65535, &v) != 0 || copy_text(m.host, sizeof(m.host), host) != 0) {
         return "a member is HOST:PEERPORT:CLIENTPORT, not";
     }
     m.peer_port = (uint16_t)v;

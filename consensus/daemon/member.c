@@ -41,6 +41,11 @@ static void io_send_peer(void *ctx, uint32_t peer, const void *bytes, size_t siz
     peer_link_send(ctx, peer, bytes, size);
 }
 
+static size_t io_peer_queued(void *ctx, uint32_t peer)
+{
+    return peer_link_queued(ctx, peer);
+}
+
 static void io_send_client(void *ctx, uint64_t conn, const void *bytes, size_t size)
 {
     client_conn_send(ctx, conn, bytes, size);
@@ -101,7 +106,10 @@ void member_flush(struct member *m)
 
 static void on_check(uv_check_t *check)
 {
-    member_flush(check->data);
+    struct member *m = check->data;
+
+    client_conns_resume(m);
+    member_flush(m);
 }
 
 static void on_signal(uv_signal_t *signal, int signum)
@@ -248,6 +256,7 @@ static void make_node(struct member *m, const struct store_recovered *rec, struc
     const struct node_io io = {
         .ctx = m,
         .send_peer = io_send_peer,
+        .peer_queued = io_peer_queued,
         .send_client = io_send_client,
         .close_client = io_close_client,
         .store = io_store,
@@ -266,6 +275,7 @@ static void make_node(struct member *m, const struct store_recovered *rec, struc
         .entry_count = rec->entry_count,
         .faulty = rec->faulty,
         .claimed.index = rec->claimed_index,
+        .fresh = rec->is_new,
     };
 
     for (size_t i = 0; i < rec->entry_count; i++) {
@@ -332,8 +342,6 @@ static void stop_handles(struct member *m)
 {
     client_conns_stop(m);
     peer_links_stop(m);
-    uv_run(&m->loop, UV_RUN_NOWAIT); /* last callbacks of the streams */
-    peer_links_free(m);
     uv_close((uv_handle_t *)&m->check, NULL);
     uv_close((uv_handle_t *)&m->timer, NULL);
     uv_close((uv_handle_t *)&m->sigterm, NULL);
@@ -384,7 +392,8 @@ int member_run(const struct conf *conf)
         LOG_INFO("zabd", "ev=stopped exit=%d", rc);
     }
     close_listeners(m);
-    uv_run(&m->loop, UV_RUN_DEFAULT); /* close callbacks */
+    uv_run(&m->loop, UV_RUN_DEFAULT); /* last callbacks of streams and handles */
+    peer_links_free(m);
     snapshot_child_end(m); /* or it would race with the next start for the temporary file */
     mem_free(m->snapshot.buffer);
     if (m->node != NULL) {

@@ -15,6 +15,7 @@
  * immutable batch at a time. */
 
 struct peer_link;
+struct peer_stream;
 struct client_conn;
 
 struct store_worker { /* store_worker.c */
@@ -45,8 +46,10 @@ struct member {
     struct listener *listeners[3]; /* peers, clients, clients on the unix socket */
     struct peer_link *links[MEMBERS_MAX];
     uint32_t link_count;
-    uint32_t guest_count; /* streams of peers that did not say who they are */
+    struct peer_stream *peer_streams; /* all of them, those of strangers too */
+    uint32_t guest_count;             /* streams of peers that did not say who they are */
     struct client_conn *clients;
+    uint32_t clients_paused; /* not read from until they take what they were sent */
     uint64_t conn_next;
     struct store_worker worker;
     struct snapshot_child snapshot;
@@ -65,15 +68,17 @@ void member_stop(struct member *m, int exit_code);
 
 /* peer_link.c: one stream to each other member. Of two members the one with the lower id dials. */
 void peer_links_start(struct member *m);
-void peer_links_stop(struct member *m); /* closes the streams */
+void peer_links_stop(struct member *m); /* closes all streams and timers */
 void peer_links_free(struct member *m); /* once their last callbacks have run */
 void peer_link_accept(void *member, struct stream *s, const char *peer_text);
 void peer_link_send(struct member *m, uint32_t peer, const void *bytes, size_t size);
+size_t peer_link_queued(struct member *m, uint32_t peer);
 
 /* client_conn.c */
 void client_conn_accept(void *member, struct stream *s, const char *peer_text);
 void client_conn_send(struct member *m, uint64_t conn, const void *bytes, size_t size);
 void client_conn_close(struct member *m, uint64_t conn, const char *reason);
+void client_conns_resume(struct member *m); /* reads again from those that took what was sent */
 void client_conns_stop(struct member *m);
 
 /* store_worker.c */

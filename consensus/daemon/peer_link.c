@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <utlist.h>
 
 #include "check.h"
 #include "err.h"
@@ -31,6 +32,7 @@ struct peer_stream { /* a stream, from accept or connect until its last callback
     struct stream *stream;
     bool dialled;
     char peer[80];
+    struct peer_stream *prev, *next; /* of the member's */
 };
 
 struct peer_link {
@@ -189,6 +191,21 @@ static void on_frame(void *ctx, const uint8_t *bytes, size_t size)
     }
 }
 
+static struct peer_stream *peer_stream_new(struct member *m)
+{
+    struct peer_stream *s = mem_zalloc(sizeof(*s));
+
+    s->member = m;
+    DL_APPEND(m->peer_streams, s);
+    return s;
+}
+
+static void peer_stream_free(struct peer_stream *s)
+{
+    DL_DELETE(s->member->peer_streams, s);
+    mem_free(s);
+}
+
 static void on_close(void *ctx, int err)
 {
     struct peer_stream *s = ctx;
@@ -206,7 +223,7 @@ static void on_close(void *ctx, int err)
         l->dialing = NULL;
         retry_later(l);
     }
-    mem_free(s);
+    peer_stream_free(s);
 }
 
 static const struct stream_ops ops = {.on_frame = on_frame, .on_close = on_close};
@@ -221,8 +238,7 @@ void peer_link_accept(void *member, struct stream *stream, const char *peer_text
         stream_close(stream);
         return;
     }
-    s = mem_zalloc(sizeof(*s));
-    s->member = m;
+    s = peer_stream_new(m);
     s->stream = stream;
     snprintf(s->peer, sizeof(s->peer), "%s", peer_text);
     m->guest_count++;
@@ -240,7 +256,7 @@ static void on_connect(void *ctx, int err)
     LOG_DBG("peer", "ev=connect_failed peer=%u err=\"%s\"", s->link->conf->id, err_text(err));
     s->link->dialing = NULL;
     retry_later(s->link);
-    mem_free(s);
+    peer_stream_free(s);
 }
 
 static void dial(struct peer_link *l)
@@ -251,8 +267,7 @@ static void dial(struct peer_link *l)
     if (l->up != NULL || l->dialing != NULL || l->member->stopping) {
         return;
     }
-    s = mem_zalloc(sizeof(*s));
-    s->member = l->member;
+    s = peer_stream_new(l->member);
     s->link = l;
     s->dialled = true;
     snprintf(addr.host, sizeof(addr.host), "%s", l->conf->host);
@@ -283,32 +298,33 @@ void peer_links_start(struct member *m)
     }
 }
 
-static void on_link_closed(uv_handle_t *handle)
-{
-    mem_free(handle->data);
-}
-
 void peer_links_stop(struct member *m)
 {
-    for (uint32_t i = 0; i < m->link_count; i++) {
-        struct peer_link *l = m->links[i];
+    struct peer_stream *s;
 
-        if (l->up != NULL) {
-            stream_close(l->up->stream);
-        }
-        if (l->dialing != NULL) {
-            stream_close(l->dialing->stream);
-        }
-        uv_timer_stop(&l->retry);
+    DL_FOREACH (m->peer_streams, s) {
+        stream_close(s->stream);
+    }
+    for (uint32_t i = 0; i < m->link_count; i++) {
+        uv_close((uv_handle_t *)&m->links[i]->retry, NULL);
     }
 }
 
+/* Not before: a look-up of a name that is under way ends when it likes, and its callback needs the
+ * link. */
 void peer_links_free(struct member *m)
 {
     for (uint32_t i = 0; i < m->link_count; i++) {
-        uv_close((uv_handle_t *)&m->links[i]->retry, on_link_closed);
+        mem_free(m->links[i]);
     }
     m->link_count = 0;
+}
+
+size_t peer_link_queued(struct member *m, uint32_t peer)
+{
+    struct peer_link *l = link_of(m, peer);
+
+    return l != NULL && l->up != NULL ? stream_queued(l->up->stream) : 0;
 }
 
 void peer_link_send(struct member *m, uint32_t peer, const void *bytes, size_t size)

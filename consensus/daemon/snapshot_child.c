@@ -35,12 +35,23 @@ static void close_inherited(const struct vfs *vfs)
     close_range(dir_fd + 1, ~0U, 0);
 }
 
+/* The handlers of the parent's loop would write to descriptors that are closed here, or, worse, are
+ * now the snapshot's. Whoever stops the process group stops the child as well. */
+static void signals_default(const sigset_t *mask)
+{
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGCHLD, SIG_DFL);
+    sigprocmask(SIG_SETMASK, mask, NULL);
+}
+
 static _Noreturn void child(struct member *m, pid_t parent, const struct tree *tree,
-                            const struct store_pos *pos)
+                            const struct store_pos *pos, const sigset_t *mask)
 {
     struct tree_image image;
     int err;
 
+    signals_default(mask);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) {
         _exit(1); /* it died before the line above */
@@ -56,16 +67,20 @@ void snapshot_child_start(struct member *m, const struct tree *tree, const struc
 {
     pid_t parent = getpid();
     uint64_t before_ns = uv_hrtime();
+    sigset_t all, before;
     pid_t pid;
 
     CHECK(m->snapshot.pid == 0);
     if (m->snapshot.buffer == NULL) {
         m->snapshot.buffer = mem_alloc(STORE_SNAPSHOT_BUFFER_SIZE);
     }
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     pid = fork();
     if (pid == 0) {
-        child(m, parent, tree, pos);
+        child(m, parent, tree, pos, &before);
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (pid < 0) {
         LOG_ERR("snapshot", "ev=fork_failed err=\"%s\"", strerror(errno));
         pid = -1; /* reported from the next reap, not from inside the node's call */

@@ -20,21 +20,13 @@ struct node *node_new(const struct node_conf *conf, const struct node_io *io,
     n->interest = interest_new();
     n->zab = zab_new(&conf->zab, boot, now->mono_ms);
     zab_view(n->zab, &n->view);
-    n->snapshot_index = boot->base.index;
+    node_snap_init(n);
     n->read_next = (conf->zab.seed << 20) + 1; /* answers to an earlier life must not match */
     n->started_ms = now->mono_ms;
     n->leaderless_ms = now->mono_ms;
     n->housekeeping_ms = now->mono_ms;
     node_window_init(&n->window, boot->base.index);
     return n;
-}
-
-static void drop_install(struct node_install *in)
-{
-    if (in->tree != NULL) {
-        tree_free(in->tree);
-    }
-    buf_done(&in->image);
 }
 
 void node_free(struct node *n)
@@ -61,7 +53,7 @@ void node_free(struct node *n)
         zab_msg_done(&n->held[i].msg);
     }
     mem_free(n->held);
-    drop_install(&n->install);
+    node_snap_done(n);
     node_window_done(&n->window);
     zab_out_clear(&n->todo);
     zab_out_done(&n->todo);
@@ -71,6 +63,13 @@ void node_free(struct node *n)
     zab_free(n->zab);
     tree_free(n->tree);
     mem_free(n);
+}
+
+uint64_t node_answer_by(const struct node *n, uint32_t deadline_ms)
+{
+    uint32_t max_ms = n->conf.request_deadline_ms_max;
+
+    return n->now.mono_ms + (deadline_ms < max_ms ? deadline_ms : max_ms);
 }
 
 void node_log(struct node *n, enum log_level level, const char *fmt, ...)
@@ -102,6 +101,7 @@ void node_tick(struct node *n, const struct node_time *now)
 {
     n->now = *now;
     node_step(n, &(struct zab_event){.type = ZAB_EV_TICK});
+    node_snap_pump(n);
     housekeep(n);
     node_drain(n);
 }
@@ -111,6 +111,9 @@ uint64_t node_deadline(const struct node *n)
     uint64_t of_zab = zab_deadline(n->zab);
     uint64_t of_node = n->housekeeping_ms + HOUSEKEEPING_MS;
 
+    if (n->export_count > 0 && n->now.mono_ms + EXPORT_MS < of_node) {
+        of_node = n->now.mono_ms + EXPORT_MS;
+    }
     return of_zab < of_node ? of_zab : of_node;
 }
 
@@ -118,6 +121,7 @@ void node_flush(struct node *n, const struct node_time *now)
 {
     n->now = *now;
     node_step(n, &(struct zab_event){.type = ZAB_EV_FLUSH});
+    node_snap_pump(n);
     node_drain(n);
     node_batch_submit(n);
 }
@@ -136,6 +140,7 @@ void node_peer_down(struct node *n, uint32_t peer, const struct node_time *now)
 {
     n->now = *now;
     node_step(n, &(struct zab_event){.type = ZAB_EV_LINK_DOWN, .u.peer = peer});
+    node_snap_on_link_down(n, peer);
     node_drain(n);
 }
 

@@ -39,6 +39,8 @@ struct node_io {
     void *ctx;
     /* One frame to a peer; dropped when its link is down. */
     void (*send_peer)(void *ctx, uint32_t peer, const void *bytes, size_t size);
+    /* Bytes that send_peer() took and that have not left yet. */
+    size_t (*peer_queued)(void *ctx, uint32_t peer);
     void (*send_client)(void *ctx, uint64_t conn, const void *bytes, size_t size);
     /* Ends a client's stream: node_client_closed() is not called for it. */
     void (*close_client)(void *ctx, uint64_t conn, const char *reason);

@@ -1,6 +1,7 @@
 #include "node_int.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "check.h"
@@ -186,33 +187,41 @@ static void apply_data(struct node *n, const struct zab_entry *entry)
     codec_request_done(&txn.request);
 }
 
-static void after_entry(struct node *n, uint64_t index)
+/* Replicas that applied the same log are in the same state, or one of them must not go on. */
+static void digests_compare(struct node *n)
 {
-    if (index % DIGEST_INTERVAL == 0) {
-        n->digest_index = index;
-        n->digest = tree_digest(n->tree);
-        if (n->view.role == ZAB_LEADER) {
-            node_step(n, &(struct zab_event){.type = ZAB_EV_DIGEST,
-                                             .u.digest = {.index = index, .digest = n->digest}});
-        }
-    }
-}
+    char reason[160];
 
-static void maybe_snapshot(struct node *n)
-{
-    struct store_pos at;
-    struct zab_pos pos;
-    uint64_t index = tree_index(n->tree);
-
-    if (n->snapshotting || n->install.seq != 0 ||
-        index - n->snapshot_index < n->conf.snapshot_entries) {
+    if (n->leader_digest_index != n->digest_index || n->leader_digest == n->digest) {
         return;
     }
-    CHECK(zab_pos_at(n->zab, index, &pos));
-    at = (struct store_pos){pos.epoch, pos.index, pos.chain};
-    n->snapshotting = true;
-    n->snapshotting_index = index;
-    n->io.snapshot(n->io.ctx, n->tree, &at);
+    snprintf(reason, sizeof(reason),
+             "state differs from the leader's at index %" PRIu64 " (%016" PRIx64
+             ", leader's %016" PRIx64 ")",
+             n->digest_index, n->digest, n->leader_digest);
+    n->io.stop(n->io.ctx, reason);
+}
+
+void node_digest_compare(struct node *n, uint64_t index, uint64_t digest)
+{
+    n->leader_digest_index = index;
+    n->leader_digest = digest;
+    digests_compare(n);
+}
+
+static void after_entry(struct node *n, uint64_t index)
+{
+    if (index % DIGEST_INTERVAL != 0) {
+        return;
+    }
+    n->digest_index = index;
+    n->digest = tree_digest(n->tree);
+    if (n->view.role == ZAB_LEADER) {
+        node_step(n, &(struct zab_event){.type = ZAB_EV_DIGEST,
+                                         .u.digest = {.index = index, .digest = n->digest}});
+    } else {
+        digests_compare(n);
+    }
 }
 
 void node_apply(struct node *n, uint64_t index)
@@ -229,7 +238,7 @@ void node_apply(struct node *n, uint64_t index)
         }
         after_entry(n, next);
     }
-    maybe_snapshot(n);
+    node_snap_maybe_take(n);
     node_step(n, &(struct zab_event){.type = ZAB_EV_APPLIED, .u.index = tree_index(n->tree)});
     node_sync_on_apply(n);
 }

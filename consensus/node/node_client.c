@@ -33,9 +33,13 @@ void node_client_open(struct node *n, uint64_t conn)
 void node_client_closed(struct node *n, uint64_t conn)
 {
     struct node_conn *c = node_conn_find(n, conn);
+    struct node_pending *opening = node_pipeline_find(n, 0, conn);
 
     if (c == NULL) {
         return; /* closed from here */
+    }
+    if (opening != NULL) {
+        node_pipeline_drop(n, opening); /* only this stream awaits it */
     }
     node_session_detach(n, c);
     node_sync_drop(n, conn);
@@ -51,7 +55,9 @@ void node_conn_close(struct node *n, struct node_conn *conn, const char *reason)
 
 void node_reply(struct node *n, struct node_conn *conn, struct reply *r)
 {
-    r->index = tree_index(n->tree);
+    if (r->index == 0) {
+        r->index = tree_index(n->tree);
+    }
     n->scratch.size = 0;
     codec_encode_reply(&n->scratch, r);
     n->io.send_client(n->io.ctx, conn->id, n->scratch.data, n->scratch.size);

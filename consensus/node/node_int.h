@@ -14,6 +14,7 @@ struct node_conn {
     uint64_t opened_ms;
     bool greeted; /* HELLO was received and not refused */
     uint64_t hello_xid;
+    uint64_t hello_deadline_ms;
     bool last_word; /* the leader was asked: a session that is not known now does not exist */
     struct session_key key;
     UT_hash_handle hh;
@@ -104,6 +105,14 @@ struct node_install { /* a snapshot that is being received, then stored */
     uint64_t seq;
 };
 
+struct node_export { /* a state that is being sent to a follower, a few pieces at a time */
+    uint32_t peer;
+    uint64_t epoch, sync;
+    struct zab_pos pos;
+    struct buf image;
+    size_t at; /* sent up to here */
+};
+
 struct node_parked { /* a forwarded request that came before this leader could serve */
     uint64_t session;
     struct blob *bytes;
@@ -127,10 +136,13 @@ struct node {
     uint64_t durable_seq;
     struct node_held *held;
     size_t held_count, held_cap;
-    uint64_t snapshot_index; /* of the last snapshot */
+    uint64_t snapshot_index; /* of the newest snapshot that is complete */
+    uint64_t snapshot_due;   /* the next one is begun at this index */
     bool snapshotting;
     uint64_t snapshotting_index;
     struct node_install install;
+    struct node_export exports[MEMBERS_MAX];
+    uint32_t export_count;
 
     /* Clients. */
     struct node_conn *conns;
@@ -146,6 +158,7 @@ struct node {
     bool was_serving;
     struct node_parked *parked;
     size_t parked_count, parked_cap;
+    size_t parked_bytes;
 
     /* Timers. */
     uint64_t started_ms;
@@ -153,6 +166,8 @@ struct node {
     uint64_t housekeeping_ms; /* last time */
     uint64_t digest_index;    /* own digest at the last multiple of DIGEST_INTERVAL, to compare */
     uint64_t digest;
+    uint64_t leader_digest_index; /* the leader's, which it may tell before we are there */
+    uint64_t leader_digest;
     uint64_t forwarded_epoch; /* the leader of this epoch has all pending requests */
     uint32_t forwarded_leader;
 };
@@ -160,12 +175,16 @@ struct node {
 enum {
     HOUSEKEEPING_MS = 100,  /* deadlines, touches, expiry */
     STRANGER_MS = 30000,    /* a stream may live this long without a session */
-    STALL_MS = 1000,        /* a longer gap between two beats is a stall of this process */
+    STALL_MS = 300,         /* a longer gap between two beats is a stall of this process */
     DIGEST_INTERVAL = 1024, /* entries between two comparisons of the replicas' digests */
     PENDING_MAX = 65536,
     PENDING_BYTES_MAX = 256 << 20,
     WAITERS_MAX = 65536,
     PARKED_MAX = 65536,
+    PARKED_BYTES_MAX = 256 << 20,
+    EXPORT_MS = 10,                /* between two looks at a link that takes a state */
+    EXPORT_PIECE_SIZE = 128 << 10, /* a heartbeat waits behind few of these */
+    EXPORT_QUEUED_MAX = 256 << 10, /* no piece is added while so many bytes wait on the link */
 };
 
 /* node_zab.c: the only place that calls zab_step(). node_step() queues the effects; every input
@@ -173,12 +192,25 @@ enum {
  * the tables it may change. */
 void node_step(struct node *n, const struct zab_event *ev);
 void node_drain(struct node *n);
+/* Adds a storage operation to the batch that is gathered; seq: zab's number of it, or 0. */
+struct store_op *node_batch_add(struct node *n, enum store_op_type type, uint64_t seq);
 void node_batch_submit(struct node *n);
 void node_batch_done(struct node_batch *b);
+
+/* node_snap.c: whole states, taken for this member's disk, sent to a follower, or received. */
+void node_snap_init(struct node *n);
+void node_snap_done(struct node *n);
+void node_snap_maybe_take(struct node *n);
+void node_snap_send(struct node *n, uint32_t peer, uint64_t epoch, uint64_t sync);
+void node_snap_pump(struct node *n); /* sends more pieces where the link has taken the last */
+void node_snap_on_role(struct node *n);
+void node_snap_on_link_down(struct node *n, uint32_t peer);
 void node_snap_piece(struct node *n, uint32_t peer, const struct peer_msg *m);
+void node_snap_on_stored(struct node *n);
 
 /* node_apply.c */
 void node_apply(struct node *n, uint64_t index);
+void node_digest_compare(struct node *n, uint64_t index, uint64_t digest); /* the leader's */
 void node_window_init(struct node_window *w, uint64_t floor);
 void node_window_done(struct node_window *w);
 /* Sends the stream all changes after `index` in `dirs`. ERR_COMPACTED: some are no longer here. */
@@ -196,6 +228,7 @@ void node_pipeline_expire(struct node *n);
 struct node_pending *node_pipeline_find(struct node *n, uint64_t session, uint64_t xid);
 struct node_pending *node_pipeline_find_open(struct node *n, const struct session_key *key);
 void node_pipeline_drop(struct node *n, struct node_pending *p);
+void node_pipeline_drop_all(struct node *n); /* answers nobody */
 void node_pipeline_done(struct node *n);
 void node_parked_drop(struct node *n);
 void node_propose_own(struct node *n, const struct request *r); /* leader only */
@@ -205,8 +238,7 @@ bool node_quorum_lost(const struct node *n); /* and for so long that waiting is 
 void node_sync_begin(struct node *n, struct node_conn *conn, const struct request *r);
 /* Calls node_session_resume() when `index` is applied here, and, with leader_asked, all that was
  * committed before now. */
-void node_sync_hello(struct node *n, struct node_conn *conn, uint64_t index, bool leader_asked,
-                     uint32_t deadline_ms);
+void node_sync_hello(struct node *n, struct node_conn *conn, uint64_t index, bool leader_asked);
 void node_sync_answer(struct node *n, uint64_t read, bool ok, uint64_t index);
 void node_sync_on_role(struct node *n);
 void node_sync_on_apply(struct node *n);
@@ -214,7 +246,8 @@ void node_sync_housekeep(struct node *n);
 void node_sync_drop(struct node *n, uint64_t conn);
 
 /* node_client.c: what one stream asks for. */
-void node_reply(struct node *n, struct node_conn *conn, struct reply *r); /* fills in the index */
+/* The index of a reply that has none is that of the state here. */
+void node_reply(struct node *n, struct node_conn *conn, struct reply *r);
 void node_reply_err(struct node *n, struct node_conn *conn, enum op op, uint64_t xid, int err);
 struct node_conn *node_conn_find(struct node *n, uint64_t conn);
 void node_conn_close(struct node *n, struct node_conn *conn, const char *reason);
@@ -231,6 +264,8 @@ void node_session_housekeep(struct node *n, uint64_t gap_ms);
 void node_session_on_serving(struct node *n);
 struct node_attached *node_attached_find(struct node *n, uint64_t session);
 
+/* node.c. Time of an answer that a client wants within deadline_ms from now. */
+uint64_t node_answer_by(const struct node *n, uint32_t deadline_ms);
 void node_log(struct node *n, enum log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

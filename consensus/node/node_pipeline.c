@@ -12,11 +12,6 @@
  * is recognised by the session's reply slots. At its deadline it is refused: ERR_NO_QUORUM if it
  * never left this member, else ERR_TIMEOUT, because it may be in somebody's log. */
 
-static uint64_t earliest(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 bool node_quorum_lost(const struct node *n)
 {
     return n->leaderless_ms != 0 &&
@@ -34,14 +29,18 @@ struct node_pending *node_pipeline_find(struct node *n, uint64_t session, uint64
 
 struct node_pending *node_pipeline_find_open(struct node *n, const struct session_key *key)
 {
+    struct node_pending *p = NULL;
     struct node_conn *conn, *next;
 
     HASH_ITER (hh, n->conns, conn, next) {
         if (conn->session == 0 && conn->greeted && memcmp(&conn->key, key, sizeof(*key)) == 0) {
-            return node_pipeline_find(n, 0, conn->id);
+            p = node_pipeline_find(n, 0, conn->id); /* none: it resumes */
+            if (p != NULL) {
+                break;
+            }
         }
     }
-    return NULL;
+    return p;
 }
 
 void node_pipeline_drop(struct node *n, struct node_pending *p)
@@ -52,13 +51,18 @@ void node_pipeline_drop(struct node *n, struct node_pending *p)
     mem_free(p);
 }
 
-void node_pipeline_done(struct node *n)
+void node_pipeline_drop_all(struct node *n)
 {
     struct node_pending *p, *next;
 
     HASH_ITER (hh, n->pending, p, next) {
         node_pipeline_drop(n, p);
     }
+}
+
+void node_pipeline_done(struct node *n)
+{
+    node_pipeline_drop_all(n);
     node_parked_drop(n);
     mem_free(n->parked);
 }
@@ -130,6 +134,7 @@ void node_parked_drop(struct node *n)
         blob_unref(n->parked[i].bytes);
     }
     n->parked_count = 0;
+    n->parked_bytes = 0;
 }
 
 static void parked_propose(struct node *n)
@@ -145,7 +150,11 @@ void node_pipeline_on_role(struct node *n)
     if (n->view.role != ZAB_LEADER) {
         node_parked_drop(n);
     }
-    if (n->view.leader == 0 || (n->view.role == ZAB_LEADER && !n->view.serving)) {
+    if (n->view.leader == 0) {
+        n->forwarded_leader = 0; /* the same one may come back: it lacks what comes in meanwhile */
+        return;
+    }
+    if (n->view.role == ZAB_LEADER && !n->view.serving) {
         return;
     }
     if (n->forwarded_epoch == n->view.epoch && n->forwarded_leader == n->view.leader) {
@@ -174,12 +183,13 @@ void node_pipeline_on_forward(struct node *n, uint64_t session, const uint8_t *b
         node_log(n, LOG_WARN, "ev=forward_refused kind=%d", (int)m.kind);
     } else if (n->view.serving) {
         propose(n, session, bytes, size);
-    } else if (n->parked_count < PARKED_MAX) {
+    } else if (n->parked_count < PARKED_MAX && n->parked_bytes + size <= PARKED_BYTES_MAX) {
         if (n->parked_count == n->parked_cap) {
             n->parked_cap = n->parked_cap ? 2 * n->parked_cap : 16;
             n->parked = mem_realloc(n->parked, n->parked_cap * sizeof(*n->parked));
         }
         n->parked[n->parked_count++] = (struct node_parked){session, blob_new(bytes, size)};
+        n->parked_bytes += size;
     }
     codec_message_done(&m);
 }
@@ -187,14 +197,14 @@ void node_pipeline_on_forward(struct node *n, uint64_t session, const uint8_t *b
 /* --- from clients ---------------------------------------------------------------------------- */
 
 static void pending_add(struct node *n, struct pending_key key, struct node_conn *conn, enum op op,
-                        uint32_t deadline_ms, struct blob *bytes)
+                        uint64_t deadline_ms, struct blob *bytes)
 {
     struct node_pending *p = mem_zalloc(sizeof(*p));
 
     p->key = key;
     p->conn = conn->id;
     p->op = op;
-    p->deadline_ms = n->now.mono_ms + earliest(deadline_ms, n->conf.request_deadline_ms_max);
+    p->deadline_ms = deadline_ms;
     p->bytes = bytes;
     HASH_ADD(hh, n->pending, key, sizeof(p->key), p);
     n->pending_bytes += bytes->size;
@@ -221,7 +231,7 @@ void node_pipeline_submit(struct node *n, struct node_conn *conn, const struct r
 
     if (p != NULL) { /* sent again over a new stream: the first one is still under way */
         p->conn = conn->id;
-        p->deadline_ms = n->now.mono_ms + earliest(r->deadline_ms, n->conf.request_deadline_ms_max);
+        p->deadline_ms = node_answer_by(n, r->deadline_ms);
         return;
     }
     err = admit(n, size);
@@ -229,7 +239,7 @@ void node_pipeline_submit(struct node *n, struct node_conn *conn, const struct r
         node_reply_err(n, conn, r->op, r->xid, err);
         return;
     }
-    pending_add(n, key, conn, r->op, r->deadline_ms, blob_new(bytes, size));
+    pending_add(n, key, conn, r->op, node_answer_by(n, r->deadline_ms), blob_new(bytes, size));
 }
 
 void node_pipeline_open(struct node *n, struct node_conn *conn, const struct request *hello)
@@ -248,7 +258,7 @@ void node_pipeline_open(struct node *n, struct node_conn *conn, const struct req
     }
     n->scratch.size = 0;
     codec_encode_request(&n->scratch, &r);
-    pending_add(n, (struct pending_key){0, conn->id}, conn, OP_HELLO, hello->deadline_ms,
+    pending_add(n, (struct pending_key){0, conn->id}, conn, OP_HELLO, conn->hello_deadline_ms,
                 blob_new(n->scratch.data, n->scratch.size));
 }
 

@@ -49,17 +49,14 @@ static void finish(struct node *n, struct node_waiter *w, int err)
 }
 
 static struct node_waiter *wait_add(struct node *n, struct node_conn *conn, uint64_t xid,
-                                    uint32_t deadline_ms)
+                                    uint64_t deadline_ms)
 {
     struct node_waiter *w = mem_zalloc(sizeof(*w));
 
-    if (deadline_ms > n->conf.request_deadline_ms_max) {
-        deadline_ms = n->conf.request_deadline_ms_max;
-    }
     w->id = n->read_next++;
     w->conn = conn->id;
     w->xid = xid;
-    w->deadline_ms = n->now.mono_ms + deadline_ms;
+    w->deadline_ms = deadline_ms;
     HASH_ADD(hh, n->waiters, id, sizeof(w->id), w);
     return w;
 }
@@ -81,13 +78,12 @@ void node_sync_begin(struct node *n, struct node_conn *conn, const struct reques
         node_reply_err(n, conn, OP_SYNC, r->xid, err);
         return;
     }
-    w = wait_add(n, conn, r->xid, r->deadline_ms);
+    w = wait_add(n, conn, r->xid, node_answer_by(n, r->deadline_ms));
     w->quorum = r->u.sync.quorum;
     ask(n, w);
 }
 
-void node_sync_hello(struct node *n, struct node_conn *conn, uint64_t index, bool leader_asked,
-                     uint32_t deadline_ms)
+void node_sync_hello(struct node *n, struct node_conn *conn, uint64_t index, bool leader_asked)
 {
     int err = leader_asked ? admit(n) : 0;
     struct node_waiter *w;
@@ -96,7 +92,7 @@ void node_sync_hello(struct node *n, struct node_conn *conn, uint64_t index, boo
         node_session_refuse(n, conn, err);
         return;
     }
-    w = wait_add(n, conn, conn->hello_xid, deadline_ms);
+    w = wait_add(n, conn, conn->hello_xid, conn->hello_deadline_ms);
     w->hello = true;
     w->index = index;
     w->ready = !leader_asked;
@@ -151,7 +147,9 @@ void node_sync_housekeep(struct node *n)
     struct node_waiter *w, *next;
 
     HASH_ITER (hh, n->waiters, w, next) {
-        if (n->now.mono_ms >= w->deadline_ms || (lost && !w->ready)) {
+        if (w->conn == 0) {
+            drop(n, w);
+        } else if (n->now.mono_ms >= w->deadline_ms || (lost && !w->ready)) {
             finish(n, w, lost ? ERR_NO_QUORUM : ERR_TIMEOUT);
         } else {
             ask(n, w);
@@ -159,8 +157,8 @@ void node_sync_housekeep(struct node *n)
     }
 }
 
-/* Only orphaned here, because this may run in the middle of a loop over the waiters; what is
- * orphaned ends like any other. */
+/* Only orphaned here, because this may run in the middle of a loop over the waiters; the next beat
+ * removes them. */
 void node_sync_drop(struct node *n, uint64_t conn)
 {
     struct node_waiter *w, *next;

@@ -82,7 +82,7 @@ void node_session_resume(struct node *n, struct node_conn *conn)
         node_session_refuse(n, conn, ERR_EXPIRED);
     } else {
         conn->last_word = true;
-        node_sync_hello(n, conn, 0, true, n->conf.request_deadline_ms_max);
+        node_sync_hello(n, conn, 0, true);
     }
 }
 
@@ -93,6 +93,7 @@ int node_session_hello(struct node *n, struct node_conn *conn, const struct requ
     }
     conn->greeted = true;
     conn->hello_xid = r->xid;
+    conn->hello_deadline_ms = node_answer_by(n, r->deadline_ms);
     conn->key = r->u.hello.key;
     conn->last_word = false;
     if (r->u.hello.version != CLIENT_PROTOCOL_VERSION) {
@@ -100,7 +101,7 @@ int node_session_hello(struct node *n, struct node_conn *conn, const struct requ
     } else if (!r->u.hello.resume) {
         node_pipeline_open(n, conn, r);
     } else if (r->u.hello.index_seen > tree_index(n->tree)) {
-        node_sync_hello(n, conn, r->u.hello.index_seen, false, r->deadline_ms);
+        node_sync_hello(n, conn, r->u.hello.index_seen, false);
     } else {
         node_session_resume(n, conn);
     }
@@ -187,6 +188,16 @@ static void send_touches(struct node *n)
     n->io.send_peer(n->io.ctx, n->view.leader, n->scratch.data, n->scratch.size);
 }
 
+/* Clients choose their labels: what could pass for another field of the log line is not printed. */
+static void label_for_log(char *label)
+{
+    for (; *label != '\0'; label++) {
+        if (*label < ' ' || *label > '~' || *label == '"') {
+            *label = '?';
+        }
+    }
+}
+
 static void expire(struct node *n)
 {
     struct request r = {.op = OP_SESSION_CLOSE};
@@ -200,6 +211,7 @@ static void expire(struct node *n)
         }
         l->closing_epoch = n->view.epoch;
         r.u.session_close.session = s.id;
+        label_for_log(s.label);
         node_log(n, LOG_INFO, "ev=session_expired session=%" PRIu64 " label=\"%s\"", s.id, s.label);
         node_propose_own(n, &r);
     }
@@ -217,19 +229,26 @@ static void close_strangers(struct node *n)
     }
 }
 
-void node_session_housekeep(struct node *n, uint64_t gap_ms)
+/* This process stood still for gap_ms: what was said to it meanwhile is not read yet. */
+static void forgive_stall(struct node *n, uint64_t gap_ms)
 {
     struct node_lease *l, *next;
 
+    HASH_ITER (hh, n->leases, l, next) {
+        uint64_t silent_ms = n->now.mono_ms - l->heard_ms;
+
+        l->heard_ms += silent_ms < gap_ms ? silent_ms : gap_ms;
+    }
+}
+
+void node_session_housekeep(struct node *n, uint64_t gap_ms)
+{
+    if (gap_ms > STALL_MS) {
+        forgive_stall(n, gap_ms);
+    }
     close_strangers(n);
     send_touches(n);
-    if (!n->view.serving) {
-        return;
+    if (n->view.serving) {
+        expire(n);
     }
-    if (gap_ms > STALL_MS) {
-        HASH_ITER (hh, n->leases, l, next) {
-            l->heard_ms += gap_ms;
-        }
-    }
-    expire(n);
 }

@@ -25,6 +25,19 @@ static void send_peer(void *ctx, uint32_t peer, const void *bytes, size_t size)
     p->net->frames[p->net->frame_count++] = (struct net_frame){p->id, peer, blob_new(bytes, size)};
 }
 
+static size_t peer_queued(void *ctx, uint32_t peer)
+{
+    struct place *p = ctx;
+    size_t size = 0;
+
+    for (uint32_t i = 0; i < p->net->frame_count; i++) {
+        const struct net_frame *f = &p->net->frames[i];
+
+        size += f->from == p->id && f->to == peer ? f->bytes->size : 0;
+    }
+    return p->net->link_bytes_per_ms != 0 ? size : 0;
+}
+
 static struct net_client *client_of(struct net *net, uint32_t node, uint64_t conn)
 {
     for (uint32_t i = 0; i < 8; i++) {
@@ -91,14 +104,23 @@ static void stop(void *ctx, const char *reason)
 
 static void start_node(struct net *net, uint32_t id)
 {
-    struct node_io io = {&places[id], send_peer, send_client, close_client,
-                         store,       snapshot,  log_text,    stop};
+    struct node_io io = {
+        .ctx = &places[id],
+        .send_peer = send_peer,
+        .peer_queued = peer_queued,
+        .send_client = send_client,
+        .close_client = close_client,
+        .store = store,
+        .snapshot = snapshot,
+        .log = log_text,
+        .stop = stop,
+    };
     struct node_conf conf = {
         .value_size_max = VALUE_SIZE_DEFAULT,
         .snapshot_entries = net->snapshot_entries,
         .request_deadline_ms_max = 60000,
     };
-    struct zab_boot boot = {0};
+    struct zab_boot boot = {.fresh = true};
 
     places[id] = (struct place){net, id};
     zab_conf_default(&conf.zab);
@@ -177,24 +199,54 @@ void net_done(struct net *net)
     }
 }
 
-static bool deliver(struct net *net)
+/* Takes the oldest frame that its link lets through, behind none of the same link. */
+static bool take_frame(struct net *net, struct net_frame *ret)
 {
-    struct net_frame frames[64];
-    uint32_t count = net->frame_count < 64 ? net->frame_count : 64;
+    bool full[NET_NODES_MAX + 1][NET_NODES_MAX + 1] = {0};
 
-    memcpy(frames, net->frames, count * sizeof(frames[0]));
-    memmove(net->frames, net->frames + count, (net->frame_count - count) * sizeof(net->frames[0]));
-    net->frame_count -= count;
-    for (uint32_t i = 0; i < count; i++) {
-        struct node *to = net->nodes[frames[i].to];
+    for (uint32_t i = 0; i < net->frame_count; i++) {
+        struct net_frame f = net->frames[i];
+
+        if (net->link_bytes_per_ms == 0 ||
+            (!full[f.from][f.to] && net->link_budget[f.from][f.to] > 0)) {
+            if (net->link_bytes_per_ms != 0) {
+                net->link_budget[f.from][f.to] -= (int64_t)f.bytes->size;
+            }
+            net->frame_count--;
+            memmove(net->frames + i, net->frames + i + 1, (net->frame_count - i) * sizeof(f));
+            *ret = f;
+            return true;
+        }
+        full[f.from][f.to] = true;
+    }
+    return false;
+}
+
+bool net_deliver(struct net *net, uint32_t count)
+{
+    struct net_frame f;
+    uint32_t done = 0;
+
+    for (; done < count && take_frame(net, &f); done++) {
+        struct node *to = net->nodes[f.to];
 
         if (to != NULL) {
-            cr_assert_eq(0, node_peer_frame(to, frames[i].from, frames[i].bytes->data,
-                                            frames[i].bytes->size, &net->now));
+            cr_assert_eq(0, node_peer_frame(to, f.from, f.bytes->data, f.bytes->size, &net->now));
         }
-        blob_unref(frames[i].bytes);
+        blob_unref(f.bytes);
     }
-    return count > 0;
+    return done > 0;
+}
+
+void net_disk_turn(struct net *net, uint32_t id)
+{
+    node_flush(net->nodes[id], &net->now);
+    if (net->batch[id] != NULL) {
+        net->batch[id] = NULL;
+        node_stored(net->nodes[id], &net->now);
+        node_flush(net->nodes[id], &net->now);
+    }
+    node_audit(net->nodes[id]);
 }
 
 void net_settle(struct net *net)
@@ -208,29 +260,45 @@ void net_settle(struct net *net)
                 continue;
             }
             node_flush(net->nodes[id], &net->now);
-            if (net->batch[id] != NULL) {
-                net->batch[id] = NULL;
-                node_stored(net->nodes[id], &net->now);
-                node_flush(net->nodes[id], &net->now);
+            if (net->batch[id] != NULL && !net->disk_slow[id]) {
+                net_disk_turn(net, id);
                 moved = true;
             }
-            node_audit(net->nodes[id]);
         }
-        moved = deliver(net) || moved;
+        moved = net_deliver(net, 64) || moved;
+    }
+}
+
+static void refill_links(struct net *net, uint64_t ms)
+{
+    int64_t more = (int64_t)(net->link_bytes_per_ms * ms);
+
+    for (uint32_t from = 1; from <= net->count; from++) {
+        for (uint32_t to = 1; to <= net->count; to++) {
+            int64_t *left = &net->link_budget[from][to];
+
+            *left = *left + more < more ? *left + more : more;
+        }
     }
 }
 
 void net_run(struct net *net, uint64_t ms)
 {
     for (uint64_t t = 0; t < ms; t += 10) {
-        net->now.mono_ms += 10;
-        net->now.wall_ns += 10 * 1000000;
-        for (uint32_t id = 1; id <= net->count; id++) {
-            if (net->nodes[id] != NULL && node_deadline(net->nodes[id]) <= net->now.mono_ms) {
-                node_tick(net->nodes[id], &net->now);
-            }
-        }
+        net_tick(net, 10);
         net_settle(net);
+    }
+}
+
+void net_tick(struct net *net, uint64_t ms)
+{
+    net->now.mono_ms += ms;
+    net->now.wall_ns += (int64_t)ms * 1000000;
+    refill_links(net, ms);
+    for (uint32_t id = 1; id <= net->count; id++) {
+        if (net->nodes[id] != NULL && node_deadline(net->nodes[id]) <= net->now.mono_ms) {
+            node_tick(net->nodes[id], &net->now);
+        }
     }
 }
 
@@ -268,6 +336,29 @@ void net_cut(struct net *net, uint32_t id, bool cut)
     net->cut[id] = cut;
     drop_frames(net, id);
     link_all(net, id);
+}
+
+void net_break(struct net *net, uint32_t a, uint32_t b)
+{
+    uint32_t kept = 0;
+
+    if (net->cut[a] || net->cut[b]) {
+        return;
+    }
+    for (uint32_t i = 0; i < net->frame_count; i++) {
+        struct net_frame f = net->frames[i];
+
+        if ((f.from == a && f.to == b) || (f.from == b && f.to == a)) {
+            blob_unref(f.bytes);
+        } else {
+            net->frames[kept++] = f;
+        }
+    }
+    net->frame_count = kept;
+    node_peer_down(net->nodes[a], b, &net->now);
+    node_peer_down(net->nodes[b], a, &net->now);
+    node_peer_up(net->nodes[a], b, &net->now);
+    node_peer_up(net->nodes[b], a, &net->now);
 }
 
 void net_crash(struct net *net, uint32_t id)

@@ -26,7 +26,10 @@ struct net {
     uint32_t count;
     struct node *nodes[NET_NODES_MAX + 1]; /* by id; NULL: crashed */
     const struct store_batch *batch[NET_NODES_MAX + 1];
-    bool cut[NET_NODES_MAX + 1]; /* no link to anybody */
+    bool cut[NET_NODES_MAX + 1];       /* no link to anybody */
+    bool disk_slow[NET_NODES_MAX + 1]; /* its batch waits for net_disk_turn() */
+    uint64_t link_bytes_per_ms;        /* of each direction of each link; 0: no limit */
+    int64_t link_budget[NET_NODES_MAX + 1][NET_NODES_MAX + 1];
     struct net_frame frames[NET_FRAMES_MAX];
     uint32_t frame_count;
     struct node_time now;
@@ -44,13 +47,18 @@ void net_done(struct net *net);
 
 /* Delivers and stores until nothing moves, without the clock. */
 void net_settle(struct net *net);
-void net_run(struct net *net, uint64_t ms); /* the clock too, in steps of 10 ms */
-uint32_t net_leader(const struct net *net); /* serving; 0: none */
-void net_await_leader(struct net *net);     /* fails the test after 10 s */
+void net_run(struct net *net, uint64_t ms);  /* the clock too, in steps of 10 ms */
+void net_tick(struct net *net, uint64_t ms); /* one step of the clock, nothing else moves */
+uint32_t net_leader(const struct net *net);  /* serving; 0: none */
+void net_await_leader(struct net *net);      /* fails the test after 10 s */
+
+bool net_deliver(struct net *net, uint32_t count); /* the oldest frames; false: nothing moved */
+void net_disk_turn(struct net *net, uint32_t id);  /* end of a turn; what is stored is durable */
 
 void net_cut(struct net *net, uint32_t id, bool cut);
-void net_crash(struct net *net, uint32_t id);         /* the node and all it had in memory */
-void net_restart_empty(struct net *net, uint32_t id); /* as a member whose disk is new */
+void net_break(struct net *net, uint32_t a, uint32_t b); /* the stream; what is on it is lost */
+void net_crash(struct net *net, uint32_t id);            /* the node and all it had in memory */
+void net_restart_empty(struct net *net, uint32_t id);    /* as a member whose disk is new */
 
 /* Clients. client: 0 to 7. */
 void net_connect(struct net *net, uint32_t client, uint32_t node);
