@@ -20,6 +20,7 @@ enum {
     OUT_SIZE_FLUSH = 256 << 10, /* so much is not held back until the loop comes round ... */
     OUT_SIZE_KEEP = 256 << 10,  /* ... and a buffer larger than this is not kept empty */
     TCP_KEEPALIVE_S = 15,
+    TCP_UNACKED_MS = 10000,
 };
 
 static void turn_run(uv_idle_t *handle);
@@ -172,12 +173,26 @@ static void reading_start(struct stream *s)
     }
 }
 
+/* What is not acknowledged ends the stream after TCP_UNACKED_MS: a network that healed is used
+ * again by a new stream at once, instead of when the kernel's own attempts, minutes apart by then,
+ * get through. */
+static void tcp_tune(struct stream *s)
+{
+    unsigned unacked_ms = TCP_UNACKED_MS;
+    uv_os_fd_t fd;
+
+    uv_tcp_nodelay(&s->h.tcp, 1); /* frames are gathered here, the kernel need not wait */
+    uv_tcp_keepalive(&s->h.tcp, 1, TCP_KEEPALIVE_S);
+    if (uv_fileno((uv_handle_t *)&s->h.tcp, &fd) == 0) {
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms, sizeof(unacked_ms));
+    }
+}
+
 void stream_open(struct stream *s)
 {
     s->state = STREAM_OPEN;
     if (s->is_tcp) {
-        uv_tcp_nodelay(&s->h.tcp, 1); /* frames are gathered here, the kernel need not wait */
-        uv_tcp_keepalive(&s->h.tcp, 1, TCP_KEEPALIVE_S);
+        tcp_tune(s);
     }
     if (s->conf.first_frame_ms > 0) {
         uv_timer_start(&s->timer, stream_on_timeout, s->conf.first_frame_ms, 0);

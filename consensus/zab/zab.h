@@ -70,7 +70,7 @@ struct zab_conf {
     uint64_t seed;
     uint32_t window_entries_max; /* entries kept in memory behind the commit index for DIFF ... */
     size_t window_size_max;      /* ... and their bytes; followers further behind get SNAP */
-    uint32_t inflight_max;       /* PROPOSE messages to one follower without an ACK */
+    uint32_t inflight_max;       /* PROPOSE messages to one follower that are not on its disk */
 };
 
 void zab_conf_default(struct zab_conf *conf); /* all but self and members */

@@ -177,7 +177,8 @@ void zab_bcast_flush(struct zab *z)
 
 /* Entries of this very epoch's log, once durable there, stay so: an ACK is true however late it
  * comes, unless the follower lost its log since. Only the flow control needs to know which stream
- * it belongs to. */
+ * it belongs to; it counts what is on disk there, so a follower with a slow disk is not sent more
+ * than it can hold. */
 void zab_on_ack(struct zab *z, struct zab_peer *p, const struct zab_msg *m)
 {
     uint32_t done = 0;
@@ -187,7 +188,7 @@ void zab_on_ack(struct zab *z, struct zab_peer *p, const struct zab_msg *m)
     }
     p->heard_ms = z->now_ms;
     if (m->sync == p->sync) {
-        while (done < p->inflight_count && p->inflight[done] <= m->received) {
+        while (done < p->inflight_count && p->inflight[done] <= m->durable) {
             done++;
         }
         p->inflight_count -= done;

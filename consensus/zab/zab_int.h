@@ -65,7 +65,7 @@ struct zab_peer { /* the slot of the member itself only has its votes */
     uint64_t durable;     /* equal to our log and on disk there; void when it lost its log */
     uint64_t round_min;   /* what it says counts from this heartbeat round on: it lost its log */
     uint64_t commit_sent;
-    uint64_t inflight[ZAB_INFLIGHT_MAX]; /* last indexes of PROPOSEs without an ACK, rising */
+    uint64_t inflight[ZAB_INFLIGHT_MAX]; /* last indexes of PROPOSEs not on its disk, rising */
     uint32_t inflight_count;
 
     uint64_t heard_ms; /* last HEARTBEAT_R or ACK came in */

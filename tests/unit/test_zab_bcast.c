@@ -170,7 +170,8 @@ Test(zab_bcast, doubled_and_overtaking_messages_do_no_harm)
     net_free(net);
 }
 
-Test(zab_bcast, no_more_messages_are_under_way_than_configured)
+/* What a follower has taken in but not on its disk counts: it may be slow for long. */
+Test(zab_bcast, no_more_messages_than_configured_are_sent_to_a_slow_disk)
 {
     struct net *net = net_new(3, 10);
 
@@ -188,7 +189,7 @@ Test(zab_bcast, no_more_messages_are_under_way_than_configured)
         net_propose(net, leader, "x");
         net_run(net, 1);
     }
-    cr_assert_leq(net->sent[ZAB_PROPOSE], proposes + 2 * 50);
+    cr_assert_eq(net->sent[ZAB_PROPOSE], proposes + 2 * net->conf.inflight_max);
     for (uint32_t id = 1; id <= 3; id++) {
         net_member(net, id)->disk_stuck = false;
     }

@@ -115,6 +115,30 @@ Test(zab_fresh, what_a_former_life_acknowledged_counts_no_more_once_the_new_one_
     net_free(net);
 }
 
+Test(zab_fresh, what_a_former_life_acknowledged_before_is_forgotten)
+{
+    uint32_t leader;
+    struct net *net = net_formed(3, 7, &leader);
+    uint32_t wiped = leader % 3 + 1;
+
+    net_member(net, leader)->disk_stuck = true;
+    net_member(net, wiped % 3 + 1)->disk_stuck = true;
+    net_propose(net, leader, "on one disk");
+    net_run(net, 10);
+    cr_assert_eq(net_view(net, leader).commit, 1);
+    lose_disk(net, wiped);
+    net_member(net, wiped)->disk_stuck = true;
+    net_run(net, 100);
+    net_member(net, leader)->disk_stuck = false;
+    net_run(net, 100);
+    cr_assert_eq(net_view(net, leader).durable, 2);
+    cr_assert_eq(net_view(net, leader).commit, 1);
+    net_member(net, wiped)->disk_stuck = false;
+    net_run(net, 200);
+    cr_assert_eq(net_view(net, leader).commit, 2);
+    net_free(net);
+}
+
 /* Committed by the disks of both followers, one of which is gone; the leader's has it not yet. */
 Test(zab_fresh, the_state_given_holds_what_is_committed_though_the_leaders_disk_lags)
 {
