@@ -15,7 +15,7 @@
  * committed to the tree, and answers the clients whose streams end here.
  *
  * Pure: the disk, the network and the clocks are behind struct node_io and the `struct node_time`
- * that every call brings. The daemon and the simulator run the same code. The path of a write:
+ * that every call brings. The daemon and the tests run the same code. The path of a write:
  *
  *   node_client_frame()  decode, remember as pending, forward to the leader
  *   leader               stamp, ZAB_EV_PROPOSE; node_flush() sends and logs the batch
@@ -97,7 +97,7 @@ void node_snapshot_done(struct node *n, bool ok, const struct node_time *now);
 void node_view(const struct node *n, struct zab_view *ret);
 const struct tree *node_tree(const struct node *n); /* for checkers */
 
-/* CHECKs what one replica can see of the invariants; for tests and the simulator. */
+/* CHECKs what one replica can see of the invariants; for tests. */
 void node_audit(const struct node *n);
 
 #endif

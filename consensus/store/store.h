@@ -12,7 +12,7 @@
 /* What one member keeps on disk: its promise and vote, the log, snapshots. docs/DISK_FORMAT.md has
  * every byte.
  *
- * One thread at a time: store_open() and store_recover() at start, then store_run() on the storage
+ * One thread at a time: store_open() at start, which recovers, then store_run() on the storage
  * thread, one batch in flight. store_snapshot_write() is apart from the rest, so that a forked
  * child can run it beside the parent's store_run().
  *

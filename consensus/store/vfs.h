@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* The seam between the store and a disk. Production uses vfs_posix(); tests and the simulator put
+/* The seam between the store and a disk. Production uses vfs_posix(); tests put
  * one in its place that loses what was not synced, tears sectors and fails on demand. All names are
  * relative to the one directory that the vfs stands for. Functions return 0 (or a count) or a
  * negative errno, as libuv does. */

@@ -122,8 +122,8 @@ bool tree_session_next(const struct tree *t, uint64_t after, struct tree_session
  * O(1): kept up to date by tree_apply(). */
 uint64_t tree_digest(const struct tree *t);
 
-/* Recomputes the digest from nothing and CHECKs structure: parents, counters, cookies. For tests
- * and the simulator. O(size of the tree). */
+/* Recomputes the digest from nothing and CHECKs structure: parents, counters, cookies. For
+ * tests. O(size of the tree). */
 uint64_t tree_audit(const struct tree *t);
 
 /* The image is the byte form of the whole state, the same on every member at the same index.

@@ -1,7 +1,7 @@
 #include "zab_int.h"
 
 /* The invariants of docs/PROTOCOL.md that one member can see, by their names there. The cheap ones
- * are also CHECKed where they could break; this walks everything, for tests and the simulator. */
+ * are also CHECKed where they could break; this walks everything, for tests. */
 
 static void audit_log(const struct zab *z)
 {

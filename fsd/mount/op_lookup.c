@@ -11,19 +11,9 @@
 #include "mem.h"
 #include "name.h"
 #include "replay_serve.h"
+#include "times.h"
 
 /* --- showing --------------------------------------------------------------------------------- */
-
-static struct timespec to_timespec(int64_t ns)
-{
-    struct timespec t = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-
-    if (t.tv_nsec < 0) {
-        t.tv_sec--;
-        t.tv_nsec += 1000000000;
-    }
-    return t;
-}
 
 void attr_to_stat(const struct attr *a, struct stat *ret)
 {

@@ -13,10 +13,9 @@
  *
  * Failures: a refused write (too large, no quorum) takes the whole change with it: nothing that
  * this open file wrote or truncated is committed, so the file stays as it was. A failed commit is
- * reported by the FLUSH or FSYNC that tried it. Shells do not look at
- * the result of close, so it also stays on the inode until an fsync reports it, and the first write
- * of a handle that was flushed before, the mark of a shell redirection, asks the leader whether a
- * quorum answers now. */
+ * reported by the FLUSH or FSYNC that tried it. Shells do not look at the result of close, so it
+ * also stays on the inode until an fsync reports it, and the first write of a handle that was
+ * flushed before, the mark of a shell redirection, asks the leader whether a quorum answers now. */
 #include <errno.h>
 
 #include "blob.h"

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "msg.h"
+#include "times.h"
 
 struct place {
     const char *mountpoint;
@@ -50,17 +51,6 @@ static int repeat_create(int dir, const char *name, const struct replay_order *o
     }
     errno = EINVAL;
     return -1;
-}
-
-static struct timespec to_timespec(int64_t ns)
-{
-    struct timespec t = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-
-    if (t.tv_nsec < 0) {
-        t.tv_sec--;
-        t.tv_nsec += 1000000000;
-    }
-    return t;
 }
 
 static int repeat_set(int dir, const char *name, const struct replay_order *o)
