@@ -264,34 +264,14 @@ static void make_node(struct member *m, const struct store_recovered *rec, struc
         .log = io_log,
         .stop = io_stop,
     };
-    struct zab_entry *entries = mem_alloc(rec->entry_count * sizeof(*entries));
     struct node_time now = member_now();
     struct node_conf conf;
-    struct zab_boot boot = {
-        .promised_epoch = rec->promised_epoch,
-        .voted_for = rec->voted_for,
-        .base = {rec->snapshot.epoch, rec->snapshot.index, rec->snapshot.chain},
-        .entries = entries,
-        .entry_count = rec->entry_count,
-        .faulty = rec->faulty,
-        .claimed.index = rec->claimed_index,
-        .fresh = rec->is_new,
-    };
+    struct zab_boot boot;
 
-    for (size_t i = 0; i < rec->entry_count; i++) {
-        const struct store_entry *from = &rec->entries[i];
-
-        entries[i] = (struct zab_entry){
-            .epoch = from->epoch,
-            .index = from->index,
-            .type = (enum zab_entry_type)from->type,
-            .chain = from->chain,
-            .body = from->body,
-        };
-    }
+    node_boot_from_store(rec, &boot);
     node_conf_fill(&m->conf, &conf);
     m->node = node_new(&conf, &io, &boot, tree, &now);
-    mem_free(entries);
+    node_boot_done(&boot);
 }
 
 static int recover(struct member *m)

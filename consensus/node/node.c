@@ -7,6 +7,39 @@
 #include "err.h"
 #include "mem.h"
 
+void node_boot_from_store(const struct store_recovered *rec, struct zab_boot *ret)
+{
+    struct zab_entry *entries = mem_alloc(rec->entry_count * sizeof(*entries));
+
+    for (size_t i = 0; i < rec->entry_count; i++) {
+        const struct store_entry *from = &rec->entries[i];
+
+        entries[i] = (struct zab_entry){
+            .epoch = from->epoch,
+            .index = from->index,
+            .type = (enum zab_entry_type)from->type,
+            .chain = from->chain,
+            .body = from->body,
+        };
+    }
+    *ret = (struct zab_boot){
+        .promised_epoch = rec->promised_epoch,
+        .voted_for = rec->voted_for,
+        .base = {rec->snapshot.epoch, rec->snapshot.index, rec->snapshot.chain},
+        .entries = entries,
+        .entry_count = rec->entry_count,
+        .faulty = rec->faulty,
+        .claimed.index = rec->claimed_index,
+        .fresh = rec->is_new,
+    };
+}
+
+void node_boot_done(struct zab_boot *boot)
+{
+    mem_free((void *)boot->entries);
+    boot->entries = NULL;
+}
+
 struct node *node_new(const struct node_conf *conf, const struct node_io *io,
                       const struct zab_boot *boot, struct tree *tree, const struct node_time *now)
 {

@@ -63,6 +63,11 @@ struct node_conf {
     uint32_t request_deadline_ms_max;
 };
 
+/* What the store recovered, as the broadcast wants it; bodies stay those of `rec`. Release with
+ * node_boot_done(). */
+void node_boot_from_store(const struct store_recovered *rec, struct zab_boot *ret);
+void node_boot_done(struct zab_boot *boot);
+
 /* Takes over `tree` (at boot->base.index). now is the time of the call. */
 struct node *node_new(const struct node_conf *conf, const struct node_io *io,
                       const struct zab_boot *boot, struct tree *tree, const struct node_time *now);
