@@ -70,9 +70,8 @@ static void give_up(struct call *c)
     } else if (c->in_marker) {
         c->req = NULL; /* the marker cannot be taken back */
         fuse_reply_err(req, EINTR);
-    } else if (c->resume != NULL) {
-        DL_DELETE(c->inode->waiters, c);
-        c->resume = NULL;
+    } else if (c->list != NULL) {
+        call_leave(c);
         call_reply_errno(c, EINTR);
     }
 }
@@ -119,6 +118,18 @@ static void watch_interrupt(struct call *c)
     }
 }
 
+/* What is left of the time that the client gives to one request. */
+static uint32_t deadline_left(const struct call *c, const struct request *r)
+{
+    uint64_t spent_ms = c->began_ms != 0 ? uv_now(c->m->loop) - c->began_ms : 0;
+
+    if (spent_ms == 0 || r->deadline_ms != 0) {
+        return r->deadline_ms;
+    }
+    return spent_ms < c->m->options->deadline_ms ? c->m->options->deadline_ms - (uint32_t)spent_ms
+                                                 : 1;
+}
+
 static void on_done(void *ctx, void *arg, const struct reply *r)
 {
     struct mount *m = ctx;
@@ -133,13 +144,15 @@ static void on_done(void *ctx, void *arg, const struct reply *r)
 void call_submit(struct call *c, const struct request *r, call_done_fn done)
 {
     struct mount *m = c->m;
+    struct request request = *r;
 
     if (m->client == NULL) {
         done(c, &(struct reply){.op = r->op, .err = ERR_CLOSED});
         return;
     }
     c->done = done;
-    c->xid = client_submit(m->client, r, on_done, c);
+    request.deadline_ms = deadline_left(c, r);
+    c->xid = client_submit(m->client, &request, on_done, c);
     HASH_ADD(hh, m->calls, xid, sizeof(c->xid), c);
     watch_interrupt(c);
 }
@@ -157,16 +170,37 @@ static bool is_over(const struct inode *i, enum call_wait what)
     return what == WAIT_CUTS ? i->cuts == 0 : i->commits == 0;
 }
 
+void call_join(struct call *c, struct call **list, void (*resume)(struct call *c))
+{
+    c->resume = resume;
+    c->list = list;
+    DL_APPEND(*list, c);
+    watch_interrupt(c);
+}
+
+void call_leave(struct call *c)
+{
+    DL_DELETE(*c->list, c);
+    c->list = NULL;
+    c->resume = NULL;
+}
+
+void call_resume(struct call *c)
+{
+    void (*resume)(struct call * c) = c->resume;
+
+    call_leave(c);
+    resume(c);
+}
+
 void call_wait(struct call *c, enum call_wait what, void (*resume)(struct call *c))
 {
     if (is_over(c->inode, what)) {
         resume(c);
         return;
     }
-    c->resume = resume;
     c->waits_for = what;
-    DL_APPEND(c->inode->waiters, c);
-    watch_interrupt(c);
+    call_join(c, &c->inode->waiters, resume);
 }
 
 static struct call *first_ready(const struct inode *i)
@@ -187,11 +221,7 @@ void call_wake(struct mount *m, struct inode *i)
 
     inode_pin(i);
     while ((c = first_ready(i)) != NULL) { /* one that goes on may commit again */
-        void (*resume)(struct call * c) = c->resume;
-
-        DL_DELETE(i->waiters, c);
-        c->resume = NULL;
-        resume(c);
+        call_resume(c);
     }
     inode_unpin(&m->inodes, i);
 }

@@ -39,8 +39,10 @@ struct call {
     uint64_t give_up_ms; /* while in mount.interrupted: when that is; else 0 */
     void (*resume)(struct call *c);
     enum call_wait waits_for;
-    bool in_marker;           /* the notify thread has its marker */
-    struct call *prev, *next; /* in inode->waiters */
+    bool in_marker;    /* the notify thread has its marker */
+    uint64_t began_ms; /* of a read that had to wait for a barrier: its deadline counts from here */
+    struct call **list; /* inode->waiters, or those of a barrier; NULL: in none */
+    struct call *prev, *next;
     struct call *interrupted_prev, *interrupted_next;
     UT_hash_handle hh;
 };
@@ -57,6 +59,12 @@ void call_submit(struct call *c, const struct request *r, call_done_fn done);
 /* Runs `resume` when what the call waits for is over for its inode: at once, or later. */
 void call_wait(struct call *c, enum call_wait what, void (*resume)(struct call *c));
 void call_wake(struct mount *m, struct inode *i); /* after `commits` or `cuts` fell */
+
+/* Waits in a list of the caller's, until call_resume(), or until call_leave(), which leaves the
+ * reply to the caller. An interrupted call leaves by itself. */
+void call_join(struct call *c, struct call **list, void (*resume)(struct call *c));
+void call_resume(struct call *c);
+void call_leave(struct call *c);
 
 /* Runs `resume` when the notify thread has done all that was queued before. */
 void call_after_notifies(struct call *c, void (*resume)(struct call *c));

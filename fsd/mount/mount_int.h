@@ -21,6 +21,7 @@
  *   call.c          one FUSE request until its reply
  *   op_*.c          what each request does
  *   event.c         changes that the member tells of
+ *   linear.c        reads that must not be old
  *   interest.c      which directories it tells of
  *   notify.c        the thread that drops what the kernel cached
  *   replay*.c       changes of others, repeated on the mount so that inotify fires
@@ -59,6 +60,7 @@ struct mount {
     struct call *calls;       /* that wait for the ensemble, by xid */
     struct call *interrupted; /* earliest first */
     uv_timer_t interrupt_timer;
+    struct linear_batch *linear_gather; /* reads that began in this turn, see linear.c */
 
     struct notify *notify;
     struct replay *replay;
@@ -81,7 +83,7 @@ struct mount {
 
 void attr_to_stat(const struct attr *a, struct stat *ret);
 /* Attributes as they are shown; returns how long they may be kept. */
-double inode_stat(const struct inode *i, struct stat *ret);
+double inode_stat(const struct mount *m, const struct inode *i, struct stat *ret);
 /* Counts the reference that the kernel gets: undo with inode_kernel_forget() if the answer fails.
  */
 void inode_entry(struct mount *m, struct inode *i, struct fuse_entry_param *ret);
@@ -138,6 +140,11 @@ void interest_detach(struct mount *m, uint64_t index_seen);
 void interest_on_timer(uv_timer_t *t);
 
 void barrier_begin(struct call *c); /* ends the call when this mount shows all that is committed */
+
+/* Runs `resume` when this mount shows all that was committed before now: at once, unless it was
+ * told reads=linearizable. To be called from a request's handler only. */
+void linear_begin(struct call *c, void (*resume)(struct call *c));
+void linear_send(struct mount *m); /* at the end of the turn in which requests were handled */
 
 void session_on_init(void *userdata, struct fuse_conn_info *conn);
 /* Mounts, serves until the mount ends, and cleans up. on_live is called once, when the mount can be

@@ -188,6 +188,16 @@ static void on_page(struct call *c, const struct reply *r)
     answer(c);
 }
 
+static void list_now(struct call *c)
+{
+    call_submit(c,
+                &(struct request){.op = OP_READDIR,
+                                  .u.readdir = {.dir = c->inode->id,
+                                                .after = after_of(c->offset),
+                                                .size_max = READDIR_SIZE_MAX}},
+                on_page);
+}
+
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                  struct fuse_file_info *fi, bool plus)
 {
@@ -209,14 +219,11 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
     c->flags = plus;
     if (page_serves(c)) {
         answer(c);
-        return;
+    } else if (c->offset == 0) {
+        linear_begin(c, list_now);
+    } else {
+        list_now(c); /* goes on where it is: never in an older state */
     }
-    call_submit(c,
-                &(struct request){.op = OP_READDIR,
-                                  .u.readdir = {.dir = h->inode->id,
-                                                .after = after_of(c->offset),
-                                                .size_max = READDIR_SIZE_MAX}},
-                on_page);
 }
 
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,

@@ -1,6 +1,6 @@
 /* Names and attributes. What the table knows is answered at once, also while no member can be
- * reached; the rest is asked of the member, whose answer brings the subscription that keeps the
- * table true. */
+ * reached (with reads=linearizable: once it is known to be the newest); the rest is asked of the
+ * member, whose answer brings the subscription that keeps the table true. */
 #include <errno.h>
 #include <string.h>
 
@@ -34,22 +34,25 @@ void attr_to_stat(const struct attr *a, struct stat *ret)
     };
 }
 
-double inode_stat(const struct inode *i, struct stat *ret)
+double inode_stat(const struct mount *m, const struct inode *i, struct stat *ret)
 {
     attr_to_stat(&i->attr, ret);
     ret->st_ino = i->id;
     if (i->removed) {
         ret->st_nlink = 0;
     }
-    return i->attr_fresh ? CACHE_TIMEOUT_S : 0;
+    return i->attr_fresh && !m->options->linearizable ? CACHE_TIMEOUT_S : 0;
 }
 
 void inode_entry(struct mount *m, struct inode *i, struct fuse_entry_param *ret)
 {
     *ret = (struct fuse_entry_param){.ino = i->id, .generation = 1};
-    ret->attr_timeout = inode_stat(i, &ret->attr);
+    ret->attr_timeout = inode_stat(m, i, &ret->attr);
     /* While changes of the directory wait to be repeated, a helper must be asked for each name. */
-    ret->entry_timeout = i->linked && !replay_is_busy(m->replay, i->parent) ? CACHE_TIMEOUT_S : 0;
+    ret->entry_timeout =
+        i->linked && !m->options->linearizable && !replay_is_busy(m->replay, i->parent)
+            ? CACHE_TIMEOUT_S
+            : 0;
     inode_kernel_ref(i);
 }
 
@@ -62,8 +65,8 @@ void op_refuse(fuse_req_t req, int err_no)
  * that it is the best there is. */
 static bool can_show(const struct mount *m, const struct inode *i)
 {
-    return i->attr_fresh ||
-           (i->attr.id != 0 && !m->attached && uv_now(m->loop) - m->detached_ms >= CUT_OFF_MS);
+    return i->attr_fresh || (i->attr.id != 0 && !m->options->linearizable && !m->attached &&
+                             uv_now(m->loop) - m->detached_ms >= CUT_OFF_MS);
 }
 
 /* --- LOOKUP ---------------------------------------------------------------------------------- */
@@ -121,7 +124,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     } else {
         c = call_new(m, req, dir, NULL);
         call_set_name(c, name);
-        lookup_now(c);
+        linear_begin(c, lookup_now);
     }
 }
 
@@ -159,7 +162,7 @@ void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forg
 static void answer_attr(struct call *c)
 {
     struct stat st;
-    double timeout = inode_stat(c->inode, &st);
+    double timeout = inode_stat(c->m, c->inode, &st);
 
     if (c->handle != NULL && c->handle->stage.active) {
         /* Its own descriptor sees what it wrote; nobody else is to see it from a cache. */
@@ -188,6 +191,11 @@ static void getattr_now(struct call *c)
     call_submit(c, &(struct request){.op = OP_GETATTR, .u.getattr.id = c->inode->id}, on_attr);
 }
 
+static void getattr_settled(struct call *c)
+{
+    call_wait(c, WAIT_CUTS, getattr_now);
+}
+
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct mount *m = fuse_req_userdata(req);
@@ -206,7 +214,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         op_refuse(req, ESTALE);
         return;
     }
-    call_wait(call_new(m, req, i, fi), WAIT_CUTS, getattr_now);
+    linear_begin(call_new(m, req, i, fi), getattr_settled);
 }
 
 /* --- SETATTR --------------------------------------------------------------------------------- */

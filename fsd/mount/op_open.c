@@ -50,23 +50,34 @@ static void on_open_value(struct call *c, const struct reply *r)
     open_with(c, r->u.read.value, r->u.read.attr.version);
 }
 
+static bool needs_value(int flags)
+{
+    return (flags & O_TRUNC) == 0 && (flags & (O_ACCMODE | O_APPEND)) != (O_WRONLY | O_APPEND);
+}
+
 static void open_now(struct call *c)
 {
-    int flags = c->fi.flags;
-    bool needs_value =
-        (flags & O_TRUNC) == 0 && (flags & (O_ACCMODE | O_APPEND)) != (O_WRONLY | O_APPEND);
     struct blob *value = NULL;
 
-    if (needs_value && !value_cache_get(&c->m->values, c->inode, &value)) {
+    if (needs_value(c->fi.flags) && !value_cache_get(&c->m->values, c->inode, &value)) {
         call_submit(c, &(struct request){.op = OP_READ, .u.read.id = c->inode->id}, on_open_value);
     } else {
         open_with(c, value, c->inode->attr.version);
     }
 }
 
-void open_begin(struct call *c)
+static void open_settled(struct call *c)
 {
     call_wait(c, WAIT_CUTS, open_now);
+}
+
+void open_begin(struct call *c)
+{
+    if (needs_value(c->fi.flags)) {
+        linear_begin(c, open_settled);
+    } else {
+        open_settled(c);
+    }
 }
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -125,6 +136,11 @@ static void on_read_value(struct call *c, const struct reply *r)
     serve(c);
 }
 
+static void read_now(struct call *c)
+{
+    call_submit(c, &(struct request){.op = OP_READ, .u.read.id = c->inode->id}, on_read_value);
+}
+
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
     struct mount *m = fuse_req_userdata(req);
@@ -140,7 +156,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
     c->offset = (uint64_t)offset;
     c->size = size;
     if (h->snapshot_old && !h->stage.active) {
-        call_submit(c, &(struct request){.op = OP_READ, .u.read.id = h->inode->id}, on_read_value);
+        linear_begin(c, read_now);
     } else {
         serve(c);
     }
@@ -170,21 +186,25 @@ static void on_link(struct call *c, const struct reply *r)
     reply_link(c, r->u.read.value);
 }
 
+static void readlink_now(struct call *c)
+{
+    struct blob *target;
+
+    if (value_cache_get(&c->m->values, c->inode, &target)) {
+        reply_link(c, target);
+    } else {
+        call_submit(c, &(struct request){.op = OP_READ, .u.read.id = c->inode->id}, on_link);
+    }
+}
+
 void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
     struct mount *m = fuse_req_userdata(req);
     struct inode *i = inode_find(&m->inodes, ino);
-    struct blob *target;
-    struct call *c;
 
     if (i == NULL) {
         op_refuse(req, ESTALE);
-        return;
-    }
-    c = call_new(m, req, i, NULL);
-    if (value_cache_get(&m->values, i, &target)) {
-        reply_link(c, target);
     } else {
-        call_submit(c, &(struct request){.op = OP_READ, .u.read.id = ino}, on_link);
+        linear_begin(call_new(m, req, i, NULL), readlink_now);
     }
 }

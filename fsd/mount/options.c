@@ -117,6 +117,10 @@ static int take_value_option(struct parse *p, const char *option, const char *va
         o->session_timeout_ms = err == 0 ? n * 1000 : 0;
         return err;
     }
+    if (strncmp(option, "reads=", 6) == 0) {
+        o->linearizable = strcmp(value, "linearizable") == 0;
+        return o->linearizable || strcmp(value, "local") == 0 ? 0 : bad(p, "bad option", option);
+    }
     if (strncmp(option, "helpers=", 8) == 0) {
         return take_number(p, option, value, 1, HELPERS_MAX, &o->helpers);
     }

@@ -22,7 +22,8 @@ struct options {
     uint32_t deadline_ms;
     uint32_t session_timeout_ms;
     unsigned helpers;
-    bool read_only; /* kept by zabfs: the kernel would refuse what the replay helpers do */
+    bool linearizable; /* reads show all that was committed before they began */
+    bool read_only;    /* kept by zabfs: the kernel would refuse what the replay helpers do */
     bool foreground;
     bool help;
 };

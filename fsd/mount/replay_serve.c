@@ -85,7 +85,7 @@ static void reply_attr(struct mount *m, fuse_req_t req, fuse_ino_t ino)
         op_refuse(req, ESTALE);
         return;
     }
-    inode_stat(i, &st);
+    inode_stat(m, i, &st);
     st.st_nlink = i->attr.nlink;
     fuse_reply_attr(req, &st, 0);
 }

@@ -54,8 +54,12 @@ void session_on_init(void *userdata, struct fuse_conn_info *conn)
     conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
                               FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_AUTO_INVAL_DATA |
                               FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_POSIX_ACL);
-    conn->want |= conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_PARALLEL_DIROPS |
-                                   FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
+    conn->want |= conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_PARALLEL_DIROPS);
+    if (m->options->linearizable) { /* then the kernel may keep no attributes of a listing */
+        conn->want &= ~(unsigned)(FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
+    } else {
+        conn->want |= conn->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
+    }
     conn->time_gran = 1;
     m->initialised = true;
     replay_start(m->replay);
@@ -139,12 +143,8 @@ static void on_signal(uv_signal_t *s, int number)
 
 /* --- requests -------------------------------------------------------------------------------- */
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+static void handle_requests(struct mount *m)
 {
-    struct mount *m = poll->data;
-
-    (void)status; /* an error condition is what unmounting looks like; reading tells */
-    (void)events;
     for (int n = 0; n < REQUESTS_PER_TURN; n++) {
         int size = fuse_session_receive_buf(m->fuse, &m->request);
 
@@ -155,12 +155,22 @@ static void on_readable(uv_poll_t *poll, int status, int events)
             return;
         }
         if (size <= 0) {
-            uv_poll_stop(poll);
+            uv_poll_stop(&m->fuse_poll);
             end(m, "unmounted");
             return;
         }
         fuse_session_process_buf(m->fuse, &m->request);
     }
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    struct mount *m = poll->data;
+
+    (void)status; /* an error condition is what unmounting looks like; reading tells */
+    (void)events;
+    handle_requests(m);
+    linear_send(m);
 }
 
 static void on_marker(void *ctx, void *arg)

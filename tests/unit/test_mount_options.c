@@ -70,6 +70,20 @@ Test(options, seconds_become_milliseconds)
     cr_assert_str_eq(o.log_path, "/l");
 }
 
+Test(options, reads_are_local_unless_asked_otherwise)
+{
+    const char *none[] = {"zabfs", "h:1", "/mnt"};
+    const char *last[] = {"zabfs", "-o", "reads=linearizable", "h:1", "/mnt", "-oreads=local"};
+    const char *linearizable[] = {"zabfs", "-o", "servers=h:1,reads=linearizable", "/mnt"};
+
+    cr_assert_eq(parse(true, 3, none), 0);
+    cr_assert(!o.linearizable);
+    cr_assert_eq(parse(true, 6, last), 0);
+    cr_assert(!o.linearizable, "the last one counts");
+    cr_assert_eq(parse(true, 4, linearizable), 0);
+    cr_assert(o.linearizable);
+}
+
 static void refuses(const char *list, const char *text)
 {
     const char *argv[] = {"zabfs", "-o", list, "/mnt"};
@@ -85,6 +99,7 @@ Test(options, what_is_not_understood_is_named)
     refuses("servers=h:1,deadline=0", "option deadline=0: a number from 1 to 600 is wanted");
     refuses("servers=h:1,deadline=5x", "option deadline=5x: a number from 1 to 600 is wanted");
     refuses("servers=h:1,helpers=-1", "option helpers=-1: a number from 1 to 16 is wanted");
+    refuses("servers=h:1,reads=old", "bad option: reads=old");
     refuses("servers=h:1,log_level=loud", "bad option: log_level=loud");
     refuses("servers=", "empty: option servers");
     refuses("ro", "missing option: servers=unix:PATH+HOST:PORT+...");

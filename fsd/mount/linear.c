@@ -1,0 +1,69 @@
+/* -o reads=linearizable: a request that reads first learns that this mount shows all that was
+ * committed before it began.
+ *
+ * Happy path: the requests of one turn of the loop gather; at its end one OP_SYNC is sent for all
+ * of them, which is thus younger than each. Its answer comes behind the events of all that was
+ * committed before it was asked for, so the table and the member may be believed again, and each
+ * request goes on. The kernel keeps nothing that it could answer from by itself (inode_stat() and
+ * inode_entry() say so), hence no invalidation has to be waited for: it could not be, because
+ * lookups and listings hold their directory's lock.
+ *
+ * Failures: no answer of the ensemble fails the request, with the error of the barrier. What is
+ * known is never shown instead. */
+#include "call.h"
+
+#include <utlist.h>
+
+#include "err.h"
+#include "mem.h"
+
+struct linear_batch {
+    struct call *calls; /* those that were interrupted have left */
+};
+
+static void on_synced(void *ctx, void *arg, const struct reply *r)
+{
+    struct linear_batch *b = arg;
+    struct call *c;
+
+    (void)ctx;
+    while ((c = b->calls) != NULL) {
+        if (r->err != 0) {
+            call_leave(c);
+            call_reply_err(c, r->err);
+        } else {
+            call_resume(c);
+        }
+    }
+    mem_free(b);
+}
+
+void linear_begin(struct call *c, void (*resume)(struct call *c))
+{
+    struct mount *m = c->m;
+
+    if (!m->options->linearizable) {
+        resume(c);
+        return;
+    }
+    if (m->linear_gather == NULL) {
+        m->linear_gather = mem_zalloc(sizeof(*m->linear_gather));
+    }
+    c->began_ms = uv_now(m->loop);
+    call_join(c, &m->linear_gather->calls, resume);
+}
+
+void linear_send(struct mount *m)
+{
+    struct linear_batch *b = m->linear_gather;
+
+    m->linear_gather = NULL;
+    if (b == NULL) {
+        return;
+    }
+    if (m->client == NULL) {
+        on_synced(NULL, b, &(struct reply){.op = OP_SYNC, .err = ERR_CLOSED});
+    } else {
+        client_submit(m->client, &(struct request){.op = OP_SYNC}, on_synced, b);
+    }
+}
