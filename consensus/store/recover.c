@@ -250,7 +250,7 @@ static int recover_empty(const struct recover *r)
 {
     uint64_t first = r->rec->has_snapshot ? r->first_sequence : 1;
 
-    if (r->spare_sequence == first || r->s->meta.sequence == 1) {
+    if ((r->spare_sequence != 0 && r->spare_sequence == first) || r->s->meta.sequence == 1) {
         return 0;
     }
     store_note(r->s, "log: all segments are missing");
@@ -352,7 +352,8 @@ int recover_run(struct store *s, const struct file_list *files, struct store_rec
     if (rc != 0) {
         return rc;
     }
-    recover_claim(&r, r.last.index);
+    /* Damage that left no trace of an index may have hidden one entry as well as many. */
+    recover_claim(&r, r.last.index + (r.is_faulty ? 1 : 0));
     if (r.claimed_index > r.last.index) {
         r.is_faulty = true;
     }
