@@ -34,7 +34,8 @@ static const char help_text[] =
     "  [member]    id, data, name, unix, log_level\n"
     "  [ensemble]  ID = HOST:PEERPORT:CLIENTPORT        one line a member\n"
     "  [timing]    heartbeat_ms (100), election_min_ms (500), election_max_ms (1000)\n"
-    "  [storage]   snapshot_entries (100000), segment_size (67108864)\n"
+    "  [storage]   snapshot_entries (100000), snapshots_kept (2; the log behind the oldest of\n"
+    "              them goes), segment_size (67108864)\n"
     "  [limits]    value_size (1048576, at most 8388608)\n"
     "\n"
     "Exit status: 0 stopped in order, 1 a failure while running, 2 wrong configuration.\n";
@@ -143,6 +144,7 @@ static const struct number_key number_keys[] = {
     NUMBER_KEY("timing", "election_min_ms", election_min_ms, 20, 600000),
     NUMBER_KEY("timing", "election_max_ms", election_max_ms, 20, 600000),
     NUMBER_KEY("storage", "snapshot_entries", snapshot_entries, 10, 1000000000),
+    NUMBER_KEY("storage", "snapshots_kept", snapshots_kept, 2, 1000000),
     NUMBER_KEY("storage", "segment_size", segment_size, STORE_SEGMENT_SIZE_MIN, 1 << 30),
     NUMBER_KEY("limits", "value_size", value_size_max, 1, VALUE_SIZE_MAX),
 };
@@ -326,6 +328,7 @@ int conf_parse(int argc, char **argv, struct conf *ret, char *note)
         .election_min_ms = 500,
         .election_max_ms = 1000,
         .snapshot_entries = 100000,
+        .snapshots_kept = 2,
         .segment_size = STORE_SEGMENT_SIZE_DEFAULT,
         .value_size_max = VALUE_SIZE_DEFAULT,
     };

@@ -27,6 +27,7 @@ struct conf {
     uint32_t member_count;
     uint32_t heartbeat_ms, election_min_ms, election_max_ms;
     uint64_t snapshot_entries;
+    uint32_t snapshots_kept;
     uint32_t segment_size;
     uint32_t value_size_max;
 };

@@ -181,7 +181,7 @@ static int open_store(struct member *m, struct store_recovered *rec)
         .cluster = m->cluster,
         .member = m->conf.id,
         .segment_size = m->conf.segment_size,
-        .snapshots_kept = 2,
+        .snapshots_kept = m->conf.snapshots_kept,
     };
     char note[256] = "";
     int err = vfs_posix(m->conf.data, &m->vfs);

@@ -35,7 +35,7 @@ TestSuite(conf, .fini = remove_file);
 
 static const char good[] = "[member]\nid = 2\ndata = /d\nname = prod\nunix = /run/z.sock\n"
                            "[ensemble]\n3 = c:13:23\n1 = a:11:21\n2 = [::1]:12:22\n"
-                           "[storage]\nsnapshot_entries = 5000\n";
+                           "[storage]\nsnapshot_entries = 5000\nsnapshots_kept = 7\n";
 
 /* A file sets everything; members come out by rising id. */
 Test(conf, file_is_read)
@@ -50,6 +50,7 @@ Test(conf, file_is_read)
     cr_assert_eq(22, conf.members[1].client_port);
     cr_assert_str_eq("c", conf.members[2].host);
     cr_assert_eq(5000, conf.snapshot_entries);
+    cr_assert_eq(7, conf.snapshots_kept);
     cr_assert_eq(100, conf.heartbeat_ms);
 }
 
@@ -86,6 +87,7 @@ Test(conf, mistakes_in_a_file_are_named)
     refused("[member]\nid = two\n", "[member] id: not a number in range: 'two'");
     refused("[member]\nid = 256\n", "not a number in range");
     refused("[timing]\nheartbeat_ms = -1\n", "[timing] heartbeat_ms");
+    refused("[storage]\nsnapshots_kept = 1\n", "[storage] snapshots_kept");
     refused("[ensemble]\n1 = a:1:2\n1 = b:1:2\n", "duplicate member id");
     refused("[ensemble]\n1 = a:1\n", "HOST:PEERPORT:CLIENTPORT");
     refused("[member]\nid 2\n", "line 2");
