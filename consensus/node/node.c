@@ -30,7 +30,7 @@ void node_boot_from_store(const struct store_recovered *rec, struct zab_boot *re
         .entry_count = rec->entry_count,
         .faulty = rec->faulty,
         .claimed.index = rec->claimed_index,
-        .fresh = rec->is_new,
+        .fresh = rec->is_new && !BUG(B9_EMPTY_DISK_VOTES),
     };
 }
 

@@ -63,7 +63,7 @@ int node_window_repeat(struct node *n, struct node_conn *conn, uint64_t index, c
     const struct node_window *w = &n->window;
     uint64_t *sorted;
 
-    if (index < w->floor) {
+    if (index < w->floor && !BUG(B25_EVENTS_LOST)) {
         return ERR_COMPACTED;
     }
     sorted = mem_dup(dirs, count * sizeof(*dirs));
@@ -175,7 +175,16 @@ static void apply_data(struct node *n, const struct zab_entry *entry)
         return;
     }
     txn.index = entry->index;
+    if (BUG(B22_LOCAL_LIMIT)) {
+        txn.value_size_max = n->conf.value_size_max;
+    }
+    if (BUG(X19_LOCAL_CLOCK)) {
+        txn.time_ns = n->now.wall_ns;
+    }
     tree_apply(n->tree, &txn, &result);
+    if (BUG(X18_EVENT_AFTER_REPLY)) {
+        answer(n, &txn, &result);
+    }
     for (uint32_t i = 0; i < result.change_count; i++) {
         publish(n, &result.changes[i]);
     }

@@ -1,6 +1,7 @@
 #ifndef ZABFS_NODE_INT_H
 #define ZABFS_NODE_INT_H
 
+#include "bug.h"
 #include "bytes.h"
 #include "hashtable.h"
 #include "interest.h"

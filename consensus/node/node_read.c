@@ -115,7 +115,7 @@ void node_sync_answer(struct node *n, uint64_t read, bool ok, uint64_t index)
     if (index > w->index) {
         w->index = index;
     }
-    if (w->index <= tree_index(n->tree)) {
+    if (w->index <= tree_index(n->tree) || BUG(X14_BARRIER_NOT_APPLIED)) {
         finish(n, w, 0);
     }
 }

@@ -78,7 +78,7 @@ void node_session_resume(struct node *n, struct node_conn *conn)
 
     if (tree_session_find(n->tree, &conn->key, &s)) {
         node_session_attach(n, conn, s.id);
-    } else if (conn->last_word) {
+    } else if (conn->last_word || BUG(X16_EXPIRED_UNASKED)) {
         node_session_refuse(n, conn, ERR_EXPIRED);
     } else {
         conn->last_word = true;
@@ -153,6 +153,9 @@ void node_session_on_serving(struct node *n)
 {
     struct node_lease *l, *next;
 
+    if (BUG(B19_OLD_DEADLINES)) {
+        return;
+    }
     HASH_ITER (hh, n->leases, l, next) {
         HASH_DEL(n->leases, l);
         mem_free(l);
@@ -243,7 +246,7 @@ static void forgive_stall(struct node *n, uint64_t gap_ms)
 
 void node_session_housekeep(struct node *n, uint64_t gap_ms)
 {
-    if (gap_ms > STALL_MS) {
+    if (gap_ms > STALL_MS && !BUG(X15_STALL_HELD_AGAINST)) {
         forgive_stall(n, gap_ms);
     }
     close_strangers(n);

@@ -161,6 +161,10 @@ int log_truncate(struct store *s, uint64_t index)
     if (rc == 0) {
         rc = log_find(s, index, &pos);
     }
+    if (rc == 0 && BUG(B6_CUT_COMES_BACK)) {
+        s->last = pos;
+        return 0;
+    }
     return rc != 0 ? rc : log_begin(s, &pos, index);
 }
 

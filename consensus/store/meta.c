@@ -228,7 +228,7 @@ int meta_save(struct store *s, uint64_t promised_epoch, uint32_t voted_for)
     s->meta.promised_epoch = promised_epoch;
     s->meta.voted_for = voted_for;
     rc = meta_write(s, 0);
-    return rc != 0 ? rc : meta_write(s, 1);
+    return rc != 0 || BUG(X12_ONE_COPY_OF_VOTE) ? rc : meta_write(s, 1);
 }
 
 void meta_close(struct store *s)

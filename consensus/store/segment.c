@@ -400,6 +400,9 @@ int segment_append(struct store *s, const struct store_entry *const *entries, si
     if (rc == 0) {
         s->syncs++;
         rc = s->conf.vfs.sync(s->conf.vfs.ctx, s->active_fd);
+        if (rc != 0 && BUG(B12_SYNC_RETRIED)) {
+            rc = s->conf.vfs.sync(s->conf.vfs.ctx, s->active_fd);
+        }
     }
     if (rc != 0) {
         segment_name(name, g->sequence);

@@ -207,7 +207,9 @@ static void scan_batches(struct scanner *c, uint64_t size_wanted)
     } else if (out->reason == NULL) {
         tail_judge(c, offset);
     }
-    if (out->end == SEGMENT_DAMAGED) {
+    if (out->end == SEGMENT_DAMAGED && BUG(B11_CUT_AT_DAMAGE)) {
+        out->end = SEGMENT_TORN;
+    } else if (out->end == SEGMENT_DAMAGED) {
         tail_claim(c, offset);
     }
 }

@@ -181,7 +181,7 @@ static int snap_write_image(struct snap_file *f, const struct snap_header *h,
         footer_encode(f, f->piece + PIECE_HEADER_SIZE);
         rc = piece_write(f, PIECE_FOOTER, FOOTER_SIZE);
     }
-    return rc == 0 ? f->vfs->sync(f->vfs->ctx, f->fd) : rc;
+    return rc == 0 && !BUG(B10_SNAPSHOT_NOT_SYNCED) ? f->vfs->sync(f->vfs->ctx, f->fd) : rc;
 }
 
 /* All of a file: header, every piece, footer, and nothing behind it. */

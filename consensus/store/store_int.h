@@ -1,6 +1,7 @@
 #ifndef ZABFS_STORE_INT_H
 #define ZABFS_STORE_INT_H
 
+#include "bug.h"
 #include "bytes.h"
 #include "store.h"
 

@@ -485,15 +485,15 @@ static void apply_of_session(struct tree *t, const struct txn *txn, struct txn_r
     const struct slot *slot;
 
     if (s == NULL) {
-        ret->reply.err = ERR_EXPIRED;
+        ret->reply.err = BUG(B20_DEAD_SESSION_WRITES) ? apply_op(t, txn, ret) : ERR_EXPIRED;
         return;
     }
     session_floor_raise(t, s, txn->request.xid_floor);
-    if (txn->request.xid < s->info.xid_floor) {
+    if (txn->request.xid < s->info.xid_floor && !BUG(X17_FLOOR_IGNORED)) {
         ret->reply.err = ERR_ABANDONED;
         return;
     }
-    slot = session_slot(s, txn->request.xid);
+    slot = BUG(B23_RETRY_REPEATS) ? NULL : session_slot(s, txn->request.xid);
     if (slot != NULL) {
         ret->reply = slot->reply;
         ret->duplicate = true;

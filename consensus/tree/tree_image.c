@@ -47,7 +47,7 @@ static size_t put_next_of_sessions(struct tree_image *it)
         return record_put_slot(r, it->record);
     }
     if (s != NULL) {
-        it->slot = s->slots;
+        it->slot = BUG(B21_SNAPSHOT_LACKS_REPLIES) ? NULL : s->slots;
         it->session = series_next(&it->tree->sessions, s->info.id);
         return record_put_session(s, it->record);
     }

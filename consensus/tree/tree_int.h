@@ -1,6 +1,7 @@
 #ifndef ZABFS_TREE_INT_H
 #define ZABFS_TREE_INT_H
 
+#include "bug.h"
 #include "hash.h"
 #include "series.h"
 #include "table.h"

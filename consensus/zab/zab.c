@@ -74,6 +74,9 @@ struct zab *zab_new(const struct zab_conf *conf, const struct zab_boot *boot, ui
     CHECK(z->log.last.epoch <= z->promised);
     z->stored = z->durable = z->log.last.index;
     z->snapshot = z->commit = z->handed = z->applied = z->match = boot->base.index;
+    if (BUG(B8_UNCOMMITTED_SERVED)) {
+        z->commit = z->match = z->log.last.index;
+    }
     z->faulty = boot->faulty && !boot->fresh;
     if (z->faulty) {
         z->claimed = boot->claimed;
@@ -94,7 +97,7 @@ struct zab *zab_new(const struct zab_conf *conf, const struct zab_boot *boot, ui
     z->epoch_seen = z->promised;
     /* The promise not to vote for election_min after a leader was heard was kept in memory only:
      * the own start counts as such a moment. */
-    z->heard_ms = now_ms;
+    z->heard_ms = BUG(B15_RESTART_FORGETS_LEASE) ? 0 : now_ms;
     zab_elect_rearm(z);
     return z;
 }
@@ -128,7 +131,13 @@ struct zab_peer *zab_peer_find(struct zab *z, uint32_t id)
 
 uint32_t zab_quorum(const struct zab *z)
 {
-    return z->conf.member_count / 2 + 1;
+    uint32_t count = z->conf.member_count;
+
+    for (uint32_t i = 0; BUG(B18_QUORUM_IN_SIGHT) && i < z->conf.member_count; i++) {
+        count -= z->role == ZAB_LEADER && z->peers[i].state == PEER_UNKNOWN &&
+                 z->peers[i].id != z->conf.self;
+    }
+    return count / 2 + 1;
 }
 
 uint64_t zab_quorum_reached(const struct zab *z, const uint64_t *values)
@@ -149,7 +158,7 @@ uint64_t zab_quorum_reached(const struct zab *z, const uint64_t *values)
 
 bool zab_serving(const struct zab *z)
 {
-    return z->role == ZAB_LEADER && z->commit >= z->epoch_index;
+    return z->role == ZAB_LEADER && (z->commit >= z->epoch_index || BUG(B14_SERVES_BEFORE_EPOCH));
 }
 
 bool zab_sound(const struct zab *z)
@@ -254,7 +263,7 @@ static void outrun(struct zab *z, uint64_t epoch)
 
 static void on_leader_msg(struct zab *z, const struct zab_msg *m)
 {
-    if (!follow(z, m)) {
+    if (!follow(z, m) && !(BUG(B5_OLD_WRITER) && m->type == ZAB_PROPOSE)) {
         return;
     }
     if (m->type == ZAB_HEARTBEAT) {

@@ -66,7 +66,7 @@ void zab_store(struct zab *z)
  * does not hold. */
 static void commit_hand(struct zab *z)
 {
-    uint64_t upto = min_u64(z->commit, z->durable);
+    uint64_t upto = BUG(B3_APPLY_BEFORE_DURABLE) ? z->commit : min_u64(z->commit, z->durable);
 
     if (upto > z->handed) {
         zab_emit(z, ZAB_FX_COMMIT)->u.index = upto;
@@ -76,7 +76,7 @@ static void commit_hand(struct zab *z)
 
 void zab_commit_learn(struct zab *z, uint64_t commit)
 {
-    uint64_t upto = min_u64(commit, z->match);
+    uint64_t upto = BUG(X6_COMMIT_BEYOND_MATCH) ? commit : min_u64(commit, z->match);
 
     z->commit = upto > z->commit ? upto : z->commit;
     commit_hand(z);
@@ -95,7 +95,7 @@ void zab_commit_count(struct zab *z)
     }
     uint64_t index = zab_quorum_reached(z, durable);
 
-    if (index >= z->epoch_index && index > z->commit) {
+    if ((index >= z->epoch_index || BUG(X5_OLD_EPOCH_COUNTED)) && index > z->commit) {
         z->commit = index;
     }
     commit_hand(z);
@@ -163,6 +163,10 @@ static void ack_send(struct zab *z)
 
 void zab_bcast_flush(struct zab *z)
 {
+    if (BUG(B26_SOLO_ANSWERS_EARLY) && z->conf.member_count == 1) {
+        z->durable = z->stored;
+        zab_durable_advance(z);
+    }
     if (z->role != ZAB_LEADER) {
         ack_send(z);
         return;
@@ -207,7 +211,7 @@ void zab_on_ack(struct zab *z, struct zab_peer *p, const struct zab_msg *m)
 void zab_ack_fill(const struct zab *z, struct zab_msg *m)
 {
     m->received = z->match;
-    m->durable = min_u64(z->durable, z->match);
+    m->durable = BUG(B1_ACK_BEFORE_SYNC) ? z->match : min_u64(z->durable, z->match);
     m->sync = z->sync;
     m->round = z->round_heard;
 }
@@ -258,11 +262,15 @@ void zab_on_propose(struct zab *z, const struct zab_msg *m)
 {
     uint64_t end = m->last.index + m->entry_count;
     uint32_t known = 0;
+    bool connects;
 
     if (z->loading || !zab_sound(z) || !entries_sound(m)) {
         return;
     }
-    if (!entries_known(z, m, &known)) {
+    connects = entries_known(z, m, &known);
+    if (!connects && BUG(B4_GAP_ACCEPTED)) {
+        known = m->entry_count;
+    } else if (!connects) {
         if (m->sync == z->sync) {
             zab_hello(z); /* a gap, or another history; later ones of this stream say nothing new */
         }

@@ -72,6 +72,9 @@ static void ask(struct zab *z, const struct zab_peer *p)
 
     m->epoch = pre ? z->epoch_seen + 1 : z->promised;
     m->last = z->log.last;
+    if (BUG(B2_EPOCH_BEFORE_HISTORY)) {
+        m->last.epoch = m->epoch - 1;
+    }
     m->round = pre ? z->prevote_round : 0;
     m->fresh = z->forming ? p->fresh : 0;
 }
@@ -195,9 +198,11 @@ void zab_on_vote_r(struct zab *z, struct zab_peer *p, const struct zab_msg *m)
 
 static bool would_vote(const struct zab *z, const struct zab_pos *candidate)
 {
-    return z->role != ZAB_LEADER && !z->loading &&
-           z->now_ms - z->heard_ms >= z->conf.election_min_ms &&
-           !zab_pos_before(candidate, position(z));
+    bool older = BUG(X7_LONGEST_LOG_WINS) ? candidate->index < position(z)->index
+                                          : zab_pos_before(candidate, position(z));
+    bool led = z->now_ms - z->heard_ms < z->conf.election_min_ms && !BUG(X8_VOTE_UNDER_LEADER);
+
+    return z->role != ZAB_LEADER && !z->loading && !led && !older;
 }
 
 /* The epoch asked about is no reason to refuse: the answer tells the own promise, and the campaign

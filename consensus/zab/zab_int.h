@@ -1,6 +1,7 @@
 #ifndef ZABFS_ZAB_INT_H
 #define ZABFS_ZAB_INT_H
 
+#include "bug.h"
 #include "check.h"
 #include "zab.h"
 

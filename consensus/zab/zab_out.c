@@ -62,7 +62,8 @@ struct zab_effect *zab_emit(struct zab *z, enum zab_effect_type type)
 struct zab_msg *zab_send(struct zab *z, uint32_t to, enum zab_msg_type type)
 {
     struct zab_effect *fx = zab_emit(z, ZAB_FX_SEND);
-    bool promises = type != ZAB_PREVOTE && type != ZAB_PREVOTE_R;
+    bool promises = type != ZAB_PREVOTE && type != ZAB_PREVOTE_R &&
+                    !(BUG(X1_VOTE_NOT_DURABLE) && type == ZAB_VOTE_R);
 
     fx->after_seq = promises && z->vote_seq > z->seq_durable ? z->vote_seq : 0;
     fx->u.msg =

@@ -81,6 +81,10 @@ uint64_t zab_lease_until(const struct zab *z)
     uint64_t length_ms =
         (uint64_t)z->conf.election_min_ms * (100 - 2 * (uint64_t)ZAB_CLOCK_DRIFT_PERCENT) / 100;
 
+    if (BUG(X3_LEASE_WITHOUT_DRIFT)) {
+        length_ms = z->conf.election_min_ms;
+    }
+
     if (z->role != ZAB_LEADER) {
         return 0;
     }
@@ -101,7 +105,8 @@ void zab_on_heartbeat_r(struct zab *z, struct zab_peer *p, const struct zab_msg 
     if (m->round > p->round) {
         p->round = m->round;
         if (z->round - m->round < ZAB_ROUNDS_KEPT) {
-            p->round_ms = z->round_sent_ms[m->round % ZAB_ROUNDS_KEPT];
+            p->round_ms = BUG(X2_LEASE_FROM_ANSWER) ? z->now_ms
+                                                    : z->round_sent_ms[m->round % ZAB_ROUNDS_KEPT];
         }
     }
     zab_on_ack(z, p, m); /* makes up for lost ACKs */
@@ -225,6 +230,9 @@ static void reads_send(struct zab *z, bool quorum)
         struct zab_read *r = &z->reads[i];
 
         if (r->wire == 0 && r->quorum == quorum) {
+            if (BUG(B13_READ_ID_REUSED)) {
+                wire = z->read_wire;
+            }
             wire = wire != 0 ? wire : ++z->read_wire;
             r->wire = wire;
         }
@@ -259,7 +267,7 @@ static void reads_assign_round(struct zab *z)
 
 static void reads_answer_ready(struct zab *z)
 {
-    bool leased = zab_lease_until(z) > z->now_ms;
+    bool leased = zab_lease_until(z) > z->now_ms || BUG(X4_LEASE_NEVER_ENDS);
     size_t kept = 0;
 
     for (size_t i = 0; i < z->read_count; i++) {

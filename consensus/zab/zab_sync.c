@@ -35,6 +35,9 @@ static void hello_at(struct zab *z, const struct zab_pos *at)
  * committed before; what was later, the leader knows. */
 static struct zab_pos owed(const struct zab *z)
 {
+    if (BUG(X10_DAMAGE_FORGOTTEN)) {
+        return z->log.last;
+    }
     return z->faulty ? z->claimed : (struct zab_pos){.epoch = z->promised};
 }
 
@@ -94,6 +97,9 @@ static void trunc_send(struct zab *z, struct zab_peer *p, const struct zab_pos *
  * that starts from now on tells. */
 static void forget(struct zab *z, struct zab_peer *p)
 {
+    if (BUG(X11_OLD_ACKS_COUNT)) {
+        return;
+    }
     p->durable = 0;
     p->round_min = z->round + 1;
 }
@@ -124,6 +130,9 @@ void zab_on_hello(struct zab *z, struct zab_peer *p, const struct zab_msg *m)
         p->state = PEER_STREAM;
         p->next = m->last.index + 1;
         p->greet = true;
+        if (BUG(B7_COUNTS_WHILE_SYNCED)) {
+            p->durable = z->log.last.index;
+        }
     } else if (common_place(&z->log, &m->last, &at)) {
         trunc_send(z, p, &at);
     } else {

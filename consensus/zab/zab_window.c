@@ -41,7 +41,8 @@ bool zab_window_has(const struct zab_window *w, const struct zab_pos *pos)
 {
     struct zab_pos own;
 
-    return zab_window_pos(w, pos->index, &own) && zab_pos_equal(&own, pos);
+    return zab_window_pos(w, pos->index, &own) &&
+           (zab_pos_equal(&own, pos) || BUG(X9_PLACE_NOT_COMPARED));
 }
 
 static void window_grow(struct zab_window *w)
