@@ -12,31 +12,34 @@
  * Deterministic: the same seed and the same calls give the same work. Times are microseconds of the
  * world's own true clock (members' clocks drift from it, clients' do not).
  *
- * A client has one session and at most one stream. It follows the rules of docs/PROTOCOL.md: resumes
- * its session at another member when a stream ends or no answer comes in time, sends unanswered
- * writes again unchanged, keeps xid_floor, pings; it opens a new session after ERR_EXPIRED. */
+ * A client has one session and at most one stream. It follows the rules of docs/PROTOCOL.md:
+ * resumes its session at another member when a stream ends or no answer comes in time, sends
+ * unanswered writes again unchanged, keeps xid_floor, pings; it opens a new session after
+ * ERR_EXPIRED. */
 struct clients;
 
 struct clients_io { /* calls only queue; none may call back into the clients */
     void *ctx;
     /* Opens a stream to a member; frames may be sent at once. If the member is down or cut off the
-     * stream ends later, with clients_on_closed(). Returns its number, above 0, never used twice. */
+     * stream ends later, with clients_on_closed(). Returns its number, above 0, never used twice.
+     */
     uint64_t (*connect)(void *ctx, uint32_t client, uint32_t member);
     void (*send)(void *ctx, uint64_t conn, const void *bytes, size_t size); /* one frame */
     void (*close)(void *ctx, uint64_t conn); /* clients_on_closed() is not called for it */
-    void (*wake)(void *ctx, uint32_t client, uint64_t at_us); /* clients_on_wake(), once; the
-                                                                 newest call replaces earlier ones */
+    void (*wake)(void *ctx, uint32_t client,
+                 uint64_t at_us); /* clients_on_wake(), once; the
+                                     newest call replaces earlier ones */
 };
 
 struct clients_conf {
     uint64_t seed;
     uint32_t count;
     uint32_t member_count;
-    uint32_t members[16];     /* ids */
-    uint32_t think_us;        /* mean pause between two requests of one client */
-    uint32_t inflight_max;    /* requests of one client under way at a time */
-    uint32_t value_size_max;  /* of values written */
-    uint32_t names;           /* names that all clients fight over; small: more conflicts */
+    uint32_t members[16];    /* ids */
+    uint32_t think_us;       /* mean pause between two requests of one client */
+    uint32_t inflight_max;   /* requests of one client under way at a time */
+    uint32_t value_size_max; /* of values written */
+    uint32_t names;          /* names that all clients fight over; small: more conflicts */
     uint32_t session_timeout_ms;
 };
 

@@ -1,0 +1,469 @@
+#include "model_int.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "err.h"
+#include "wire.h"
+
+/* Nodes, versions and places. An entry of the log that cannot be decoded is reported: members
+ * refuse such requests before they are logged. */
+
+void *model_grow(void *array, uint64_t count, uint64_t *cap, size_t size)
+{
+    if (count < *cap) {
+        return array;
+    }
+    *cap = *cap != 0 ? 2 * *cap : 16;
+    return mem_realloc(array, *cap * size);
+}
+
+/* --- making ---------------------------------------------------------------------------------- */
+
+static uint32_t place_key(uint8_t key[8 + NAME_SIZE_MAX], uint64_t dir, struct name name)
+{
+    bytes_set_u64(key, dir);
+    if (name.size > 0) {
+        memcpy(key + 8, name.bytes, name.size);
+    }
+    return 8 + name.size;
+}
+
+static struct model_place *place_find(const struct model *m, uint64_t dir, struct name name)
+{
+    uint8_t key[8 + NAME_SIZE_MAX];
+    struct model_place *p;
+
+    if (name.size == 0 || name.size > NAME_SIZE_MAX) {
+        return NULL;
+    }
+    HASH_FIND(hh, m->places, key, place_key(key, dir, name), p);
+    return p;
+}
+
+static void place_take(struct model *m, struct model_node *n)
+{
+    struct model_place *p = place_find(m, n->dir, n->name);
+
+    if (p == NULL) {
+        p = mem_zalloc(sizeof(*p) + 8 + n->name.size);
+        p->key_size = 8 + n->name.size;
+        bytes_set_u64(p->key, n->dir);
+        memcpy(p->key + 8, n->name.bytes, n->name.size);
+        HASH_ADD(hh, m->places, key, p->key_size, p);
+    }
+    n->older = p->newest;
+    p->newest = n;
+}
+
+static void child_add(struct model_node *dir, struct model_node *n)
+{
+    uint64_t cap = dir->child_cap;
+
+    dir->children = model_grow(dir->children, dir->child_count, &cap, sizeof(struct model_node *));
+    dir->child_cap = (uint32_t)cap;
+    dir->children[dir->child_count++] = n;
+}
+
+struct model_node *model_node_add(struct model *m, struct model_node *dir, enum node_type type,
+                                  struct name name)
+{
+    struct model_node *n = mem_zalloc(sizeof(*n));
+    struct attr *a;
+
+    n->id = dir != NULL ? m->id_next++ : TREE_ROOT_ID;
+    n->dir = dir != NULL ? dir->id : n->id;
+    n->type = type;
+    n->born = m->index;
+    n->dead = MODEL_ALIVE;
+    HASH_ADD(hh, m->nodes, id, sizeof(n->id), n);
+    if (dir != NULL) {
+        n->name = (struct name){mem_dup(name.bytes, name.size), name.size};
+        n->cookie = dir->create_count;
+        child_add(dir, n);
+        place_take(m, n);
+    }
+    n->version_cap = 1;
+    n->version_count = 1;
+    n->versions = mem_zalloc(sizeof(*n->versions));
+    n->versions[0].from = m->index;
+    a = &n->versions[0].attr;
+    a->id = n->id;
+    a->parent = n->dir;
+    a->type = type;
+    a->nlink = type == NODE_DIR ? 2 : 1;
+    a->version = 1;
+    a->czxid = a->mzxid = a->pzxid = m->index;
+    return n;
+}
+
+struct model_version *model_version_now(const struct model_node *n)
+{
+    return &n->versions[n->version_count - 1];
+}
+
+struct model_version *model_version_make(struct model *m, struct model_node *n)
+{
+    struct model_version *last = model_version_now(n);
+    uint64_t cap = n->version_cap;
+
+    if (last->from == m->index) {
+        return last;
+    }
+    n->versions = model_grow(n->versions, n->version_count, &cap, sizeof(*n->versions));
+    n->version_cap = (uint32_t)cap;
+    last = model_version_now(n);
+    n->versions[n->version_count] = *last;
+    n->versions[n->version_count].from = m->index;
+    blob_ref(last->value);
+    return &n->versions[n->version_count++];
+}
+
+struct model_session *model_session_add(struct model *m, const struct session_key *key)
+{
+    struct model_session *s = mem_zalloc(sizeof(*s));
+    struct model_keyed *k;
+
+    s->id = m->index;
+    s->key = *key;
+    s->dead = MODEL_ALIVE;
+    HASH_ADD(hh, m->by_id, id, sizeof(s->id), s);
+    HASH_FIND(hh, m->by_key, key, sizeof(*key), k);
+    if (k == NULL) {
+        k = mem_zalloc(sizeof(*k));
+        k->key = *key;
+        HASH_ADD(hh, m->by_key, key, sizeof(k->key), k);
+    }
+    s->older = k->newest;
+    k->newest = s;
+    return s;
+}
+
+struct model *model_new(void)
+{
+    struct model *m = mem_zalloc(sizeof(*m));
+    struct model_node *root;
+
+    m->id_next = TREE_ROOT_ID + 1;
+    m->changes_from = 1;
+    root = model_node_add(m, NULL, NODE_DIR, (struct name){0});
+    root->versions[0].attr.mode = 0755;
+    return m;
+}
+
+/* --- freeing --------------------------------------------------------------------------------- */
+
+static void node_free(struct model_node *n)
+{
+    for (uint32_t i = 0; i < n->version_count; i++) {
+        blob_unref(n->versions[i].value);
+    }
+    mem_free(n->versions);
+    mem_free(n->children);
+    mem_free((void *)(uintptr_t)n->name.bytes);
+    mem_free(n);
+}
+
+static void result_free(struct model *m, struct model_result *r)
+{
+    HASH_DEL(m->results, r);
+    blob_unref(r->reply);
+    blob_unref(r->request);
+    mem_free(r);
+}
+
+static void tables_free(struct model *m)
+{
+    struct model_session *s, *s_next;
+    struct model_keyed *k, *k_next;
+    struct model_place *p, *p_next;
+
+    HASH_ITER (hh, m->by_key, k, k_next) {
+        HASH_DEL(m->by_key, k);
+        mem_free(k);
+    }
+    HASH_ITER (hh, m->by_id, s, s_next) {
+        HASH_DEL(m->by_id, s);
+        mem_free(s);
+    }
+    HASH_ITER (hh, m->places, p, p_next) {
+        HASH_DEL(m->places, p);
+        mem_free(p);
+    }
+}
+
+void model_free(struct model *m)
+{
+    struct model_result *r, *r_next;
+    struct model_node *n, *n_next;
+
+    if (m == NULL) {
+        return;
+    }
+    HASH_ITER (hh, m->results, r, r_next) {
+        result_free(m, r);
+    }
+    HASH_ITER (hh, m->nodes, n, n_next) {
+        HASH_DEL(m->nodes, n);
+        node_free(n);
+    }
+    tables_free(m);
+    for (uint64_t i = 0; i < m->change_count; i++) {
+        blob_unref(m->changes[i].event);
+    }
+    mem_free(m->changes);
+    mem_free(m->epochs);
+    mem_free(m->expired);
+    buf_done(&m->scratch);
+    mem_free(m);
+}
+
+/* --- forgetting ------------------------------------------------------------------------------ */
+
+/* Keeps the version that `index` shows and all after it. */
+static void versions_prune(struct model_node *n, uint64_t index)
+{
+    uint32_t gone = 0;
+
+    while (gone + 1 < n->version_count && n->versions[gone + 1].from <= index) {
+        blob_unref(n->versions[gone++].value);
+    }
+    n->version_count -= gone;
+    memmove(n->versions, n->versions + gone, n->version_count * sizeof(*n->versions));
+}
+
+static void children_prune(struct model_node *n, uint64_t index)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < n->child_count; i++) {
+        if (n->children[i]->dead > index) {
+            n->children[kept++] = n->children[i];
+        }
+    }
+    n->child_count = kept;
+}
+
+static void place_prune(struct model *m, struct model_place *p, uint64_t index)
+{
+    struct model_node **link = &p->newest;
+
+    while (*link != NULL && (*link)->dead > index) {
+        link = &(*link)->older;
+    }
+    *link = NULL; /* those before it died earlier still */
+    if (p->newest == NULL) {
+        HASH_DEL(m->places, p);
+        mem_free(p);
+    }
+}
+
+void model_prune(struct model *m, uint64_t index)
+{
+    struct model_place *p, *p_next;
+    struct model_node *n, *n_next;
+    struct model_result *r, *r_next;
+    uint64_t gone = 0;
+
+    m->floor = index;
+    HASH_ITER (hh, m->places, p, p_next) {
+        place_prune(m, p, index);
+    }
+    HASH_ITER (hh, m->nodes, n, n_next) {
+        versions_prune(n, index);
+        children_prune(n, index);
+    }
+    HASH_ITER (hh, m->nodes, n, n_next) {
+        if (n->dead <= index) {
+            HASH_DEL(m->nodes, n);
+            node_free(n);
+        }
+    }
+    HASH_ITER (hh, m->results, r, r_next) {
+        if (r->reply == NULL && r->key.xid < model_session(m, r->key.session)->xid_floor) {
+            result_free(m, r);
+        }
+    }
+    while (gone < m->change_count && m->changes_from + gone <= index) {
+        blob_unref(m->changes[gone++].event);
+    }
+    m->change_count -= gone;
+    m->changes_from += gone;
+    memmove(m->changes, m->changes + gone, m->change_count * sizeof(*m->changes));
+}
+
+uint64_t model_floor(const struct model *m)
+{
+    return m->floor;
+}
+
+/* --- finding --------------------------------------------------------------------------------- */
+
+uint64_t model_index(const struct model *m)
+{
+    return m->index;
+}
+
+const struct model_node *model_node(const struct model *m, uint64_t id)
+{
+    struct model_node *n;
+
+    HASH_FIND(hh, m->nodes, &id, sizeof(id), n);
+    return n;
+}
+
+struct model_node *model_node_get(const struct model *m, uint64_t id)
+{
+    struct model_node *n;
+
+    HASH_FIND(hh, m->nodes, &id, sizeof(id), n);
+    return n != NULL && n->dead == MODEL_ALIVE ? n : NULL;
+}
+
+const struct model_version *model_version_at(const struct model_node *n, uint64_t index)
+{
+    uint32_t low = 0, high = n->version_count;
+
+    if (index < n->born || index >= n->dead) {
+        return NULL;
+    }
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (n->versions[middle].from <= index) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return n->versions[low].from <= index ? &n->versions[low] : NULL;
+}
+
+const struct model_node *model_place(const struct model *m, uint64_t dir, struct name name)
+{
+    const struct model_place *p = place_find(m, dir, name);
+
+    return p != NULL ? p->newest : NULL;
+}
+
+const struct model_node *model_child_at(const struct model *m, uint64_t dir, struct name name,
+                                        uint64_t index)
+{
+    const struct model_node *n = model_place(m, dir, name);
+
+    while (n != NULL && n->born > index) {
+        n = n->older;
+    }
+    return n != NULL && index < n->dead ? n : NULL;
+}
+
+struct model_node *model_child_get(const struct model *m, uint64_t dir, struct name name)
+{
+    const struct model_place *p = place_find(m, dir, name);
+
+    return p != NULL && p->newest->dead == MODEL_ALIVE ? p->newest : NULL;
+}
+
+const struct model_session *model_session(const struct model *m, uint64_t id)
+{
+    struct model_session *s;
+
+    HASH_FIND(hh, m->by_id, &id, sizeof(id), s);
+    return s;
+}
+
+const struct model_session *model_session_by_key(const struct model *m,
+                                                 const struct session_key *key)
+{
+    struct model_keyed *k;
+
+    HASH_FIND(hh, m->by_key, key, sizeof(*key), k);
+    return k != NULL ? k->newest : NULL;
+}
+
+const struct model_session *model_expired(const struct model *m, uint64_t at)
+{
+    return at < m->expired_count ? m->expired[at] : NULL;
+}
+
+struct model_result *model_result(const struct model *m, uint64_t session, uint64_t xid)
+{
+    struct model_result_key key = {session, xid};
+    struct model_result *r;
+
+    HASH_FIND(hh, m->results, &key, sizeof(key), r);
+    return r;
+}
+
+void model_result_forget(struct model *m, struct model_result *r)
+{
+    (void)m;
+    blob_unref(r->reply);
+    blob_unref(r->request);
+    r->reply = NULL;
+    r->request = NULL;
+}
+
+const struct model_change *model_change(const struct model *m, uint64_t index)
+{
+    if (index < m->changes_from || index - m->changes_from >= m->change_count) {
+        return NULL;
+    }
+    return &m->changes[index - m->changes_from];
+}
+
+uint64_t model_epoch_index(const struct model *m, uint64_t index)
+{
+    uint64_t found = 0;
+
+    for (uint64_t i = m->epoch_count; i > 0 && found == 0; i--) {
+        found = m->epochs[i - 1] <= index ? m->epochs[i - 1] : 0;
+    }
+    return found;
+}
+
+/* --- the ledger ------------------------------------------------------------------------------ */
+
+static void change_note(struct model *m, uint64_t index)
+{
+    m->changes = model_grow(m->changes, m->change_count, &m->change_cap, sizeof(*m->changes));
+    CHECK(index == m->changes_from + m->change_count);
+    m->changes[m->change_count++] = (struct model_change){0};
+}
+
+static const char *advance_data(struct model *m, const struct ledger_entry *e)
+{
+    enum { STAMP_SIZE = 20 };
+    struct txn txn;
+    struct blob *request;
+
+    if (e->body == NULL || wire_txn_decode(e->body->data, e->body->size, &txn) != 0) {
+        snprintf(m->text, sizeof(m->text), "entry %" PRIu64 " cannot be decoded", m->index + 1);
+        return m->text;
+    }
+    txn.index = m->index + 1;
+    request = blob_new(e->body->data + STAMP_SIZE, e->body->size - STAMP_SIZE);
+    model_apply(m, &txn, request);
+    blob_unref(request);
+    codec_request_done(&txn.request);
+    return NULL;
+}
+
+const char *model_advance(struct model *m, const struct ledger *ledger)
+{
+    const char *wrong = NULL;
+
+    while (wrong == NULL && m->index < ledger->count) {
+        const struct ledger_entry *e = ledger_at(ledger, m->index + 1);
+
+        if (e->type == ZAB_ENTRY_EPOCH) {
+            change_note(m, ++m->index);
+            m->epochs = model_grow(m->epochs, m->epoch_count, &m->epoch_cap, sizeof(*m->epochs));
+            m->epochs[m->epoch_count++] = m->index;
+        } else {
+            wrong = advance_data(m, e);
+        }
+    }
+    return wrong;
+}
