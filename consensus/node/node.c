@@ -128,6 +128,7 @@ static void housekeep(struct node *n)
     node_pipeline_expire(n);
     node_sync_housekeep(n);
     node_session_housekeep(n, gap_ms);
+    node_snap_maybe_take(n);
 }
 
 void node_tick(struct node *n, const struct node_time *now)
@@ -231,6 +232,8 @@ void node_audit(const struct node *n)
     zab_audit(n->zab);
     CHECK(tree_index(n->tree) <= n->view.commit);
     CHECK(n->in_flight || n->flight.count == 0);
+    CHECK(n->in_flight || !n->disk_full);
+    CHECK(n->held_count <= HELD_MAX);
     CHECK(n->snapshot_index <= tree_index(n->tree));
     CHECK(HASH_COUNT(n->pending) <= PENDING_MAX);
 }

@@ -95,6 +95,12 @@ int node_client_frame(struct node *n, uint64_t conn, const void *bytes, size_t s
                       const struct node_time *now);
 
 void node_stored(struct node *n, const struct node_time *now); /* the batch in flight is durable */
+
+/* The disk has no space for the batch in flight, which is run again until it has (is_full = false,
+ * before node_stored()). Meanwhile this member leads nobody, and refuses writes with ERR_NOSPACE.
+ */
+void node_disk_full(struct node *n, bool is_full, const struct node_time *now);
+
 void node_snapshot_done(struct node *n, bool ok, const struct node_time *now);
 
 /* --- views ----------------------------------------------------------------------------------- */

@@ -232,6 +232,7 @@ static void status_fill(const struct node *n, struct status_text *s)
     status_add(s, "durable", "%" PRIu64, v->durable);
     status_add(s, "commit", "%" PRIu64, v->commit);
     status_add(s, "applied", "%" PRIu64, tree_index(n->tree));
+    status_add(s, "disk", "%s", n->disk_full ? "full" : "ok");
     status_add(s, "snapshot", "%" PRIu64, n->snapshot_index);
     status_add(s, "digest", "%016" PRIx64, tree_digest(n->tree));
     status_add(s, "nodes", "%" PRIu64, tree_node_count(n->tree));

@@ -134,11 +134,13 @@ struct node {
     /* Storage. */
     struct node_batch gather, flight;
     bool in_flight;
+    bool disk_full;
     uint64_t durable_seq;
     struct node_held *held;
     size_t held_count, held_cap;
-    uint64_t snapshot_index; /* of the newest snapshot that is complete */
-    uint64_t snapshot_due;   /* the next one is begun at this index */
+    uint64_t snapshot_index;    /* of the newest snapshot that is complete */
+    uint64_t snapshot_due;      /* the next one is begun at this index ... */
+    uint64_t snapshot_retry_ms; /* ... or at this time: the last one failed; 0: it did not */
     bool snapshotting;
     uint64_t snapshotting_index;
     struct node_install install;
@@ -174,10 +176,12 @@ struct node {
 };
 
 enum {
-    HOUSEKEEPING_MS = 100,  /* deadlines, touches, expiry */
-    STRANGER_MS = 30000,    /* a stream may live this long without a session */
-    STALL_MS = 300,         /* a longer gap between two beats is a stall of this process */
-    DIGEST_INTERVAL = 1024, /* entries between two comparisons of the replicas' digests */
+    HOUSEKEEPING_MS = 100,     /* deadlines, touches, expiry */
+    STRANGER_MS = 30000,       /* a stream may live this long without a session */
+    STALL_MS = 300,            /* a longer gap between two beats is a stall of this process */
+    SNAPSHOT_RETRY_MS = 10000, /* after one that failed */
+    HELD_MAX = 1024,           /* messages that wait for the disk; the oldest are given up */
+    DIGEST_INTERVAL = 1024,    /* entries between two comparisons of the replicas' digests */
     PENDING_MAX = 65536,
     PENDING_BYTES_MAX = 256 << 20,
     WAITERS_MAX = 65536,
@@ -226,6 +230,7 @@ void node_pipeline_forward_all(struct node *n);
 void node_pipeline_on_forward(struct node *n, uint64_t session, const uint8_t *bytes, size_t size);
 void node_pipeline_on_role(struct node *n);
 void node_pipeline_expire(struct node *n);
+void node_pipeline_on_disk_full(struct node *n);
 struct node_pending *node_pipeline_find(struct node *n, uint64_t session, uint64_t xid);
 struct node_pending *node_pipeline_find_open(struct node *n, const struct session_key *key);
 void node_pipeline_drop(struct node *n, struct node_pending *p);

@@ -213,6 +213,9 @@ static void pending_add(struct node *n, struct pending_key key, struct node_conn
 
 static int admit(struct node *n, size_t size)
 {
+    if (n->disk_full) {
+        return ERR_NOSPACE;
+    }
     if (node_quorum_lost(n)) {
         return ERR_NO_QUORUM;
     }
@@ -289,6 +292,18 @@ void node_pipeline_expire(struct node *n)
             fail(n, p, p->left ? ERR_TIMEOUT : ERR_NO_QUORUM);
         } else if (lost && !p->left) {
             fail(n, p, ERR_NO_QUORUM);
+        }
+    }
+}
+
+/* What has not left will not: it is refused now, not at its deadline. */
+void node_pipeline_on_disk_full(struct node *n)
+{
+    struct node_pending *p, *next;
+
+    HASH_ITER (hh, n->pending, p, next) {
+        if (!p->left) {
+            fail(n, p, ERR_NOSPACE);
         }
     }
 }

@@ -71,7 +71,7 @@ static int admit(const struct node *n)
 
 void node_sync_begin(struct node *n, struct node_conn *conn, const struct request *r)
 {
-    int err = admit(n);
+    int err = n->disk_full && r->u.sync.quorum ? ERR_NOSPACE : admit(n); /* asked before a write */
     struct node_waiter *w;
 
     if (err != 0) {
@@ -151,6 +151,8 @@ void node_sync_housekeep(struct node *n)
             drop(n, w);
         } else if (n->now.mono_ms >= w->deadline_ms || (lost && !w->ready)) {
             finish(n, w, lost ? ERR_NO_QUORUM : ERR_TIMEOUT);
+        } else if (n->disk_full && w->ready && w->index > n->view.durable) {
+            finish(n, w, ERR_NOSPACE); /* what it waits for cannot be stored here */
         } else {
             ask(n, w);
         }

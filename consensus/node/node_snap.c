@@ -45,7 +45,13 @@ void node_snap_maybe_take(struct node *n)
     struct zab_pos pos;
     uint64_t index = tree_index(n->tree);
 
-    if (n->snapshotting || n->install.seq != 0 || index < n->snapshot_due) {
+    bool again = n->snapshot_retry_ms != 0 && n->now.mono_ms >= n->snapshot_retry_ms;
+
+    if (n->snapshotting || n->install.seq != 0 || (index < n->snapshot_due && !again)) {
+        return;
+    }
+    n->snapshot_retry_ms = 0;
+    if (index == n->snapshot_index) { /* a leader's came meanwhile */
         return;
     }
     CHECK(zab_pos_at(n->zab, index, &pos));
@@ -66,6 +72,9 @@ void node_snapshot_done(struct node *n, bool ok, const struct node_time *now)
     if (!ok) {
         node_log(n, LOG_ERROR, "ev=snapshot_failed index=%" PRIu64 " note=\"the log is kept\"",
                  n->snapshotting_index);
+        if (n->install.seq == 0 && n->snapshotting_index > n->snapshot_index) {
+            n->snapshot_retry_ms = n->now.mono_ms + SNAPSHOT_RETRY_MS;
+        } /* else: it was ended in favour of a leader's */
     } else if (n->snapshotting_index > n->snapshot_index) { /* else: a leader's, and newer, came */
         n->snapshot_index = n->snapshotting_index;
         node_batch_add(n, STORE_OP_PURGE, 0);

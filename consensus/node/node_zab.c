@@ -103,6 +103,10 @@ static void send_or_hold(struct node *n, struct zab_effect *fx)
         send_now(n, &fx->u.msg);
         return;
     }
+    if (n->held_count == HELD_MAX) { /* a disk that is full for long: messages may be lost */
+        zab_msg_done(&n->held[0].msg);
+        memmove(n->held, n->held + 1, --n->held_count * sizeof(*n->held));
+    }
     if (n->held_count == n->held_cap) {
         n->held_cap = n->held_cap ? 2 * n->held_cap : 8;
         n->held = mem_realloc(n->held, n->held_cap * sizeof(*n->held));
@@ -223,12 +227,27 @@ void node_drain(struct node *n)
     n->todo.count = 0;
 }
 
+void node_disk_full(struct node *n, bool is_full, const struct node_time *now)
+{
+    n->now = *now;
+    CHECK(n->in_flight);
+    if (is_full == n->disk_full) {
+        return;
+    }
+    n->disk_full = is_full;
+    node_step(n, &(struct zab_event){.type = ZAB_EV_STORAGE, .u.full = is_full});
+    node_drain(n);
+    if (is_full) {
+        node_pipeline_on_disk_full(n);
+    }
+}
+
 void node_stored(struct node *n, const struct node_time *now)
 {
     bool purged = false;
 
     n->now = *now;
-    CHECK(n->in_flight);
+    CHECK(n->in_flight && !n->disk_full);
     if (n->flight.seq != 0) {
         CHECK(n->flight.seq > n->durable_seq);
         n->durable_seq = n->flight.seq;

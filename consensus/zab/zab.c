@@ -203,7 +203,7 @@ void zab_become(struct zab *z, enum zab_role role, uint32_t leader)
 {
     CHECK((role == ZAB_LEADER) == (leader == z->conf.self));
     CHECK(leader == 0 || role == ZAB_LEADER || role == ZAB_FOLLOWER);
-    CHECK(role == ZAB_FOLLOWER || (!z->faulty && !z->loading));
+    CHECK(role == ZAB_FOLLOWER || (!z->faulty && !z->loading && !z->full));
     CHECK(role != ZAB_LEADER || z->role == ZAB_CANDIDATE);
     zab_store(z);
     zab_read_fail_all(z);
@@ -406,6 +406,18 @@ static void on_snap_sent(struct zab *z, uint32_t id)
     }
 }
 
+/* A full disk makes no leader: others may have space. What is in the log already stays there, and
+ * is theirs to commit. */
+static void on_storage(struct zab *z, bool full)
+{
+    z->full = full;
+    if (full && z->role != ZAB_FOLLOWER) {
+        zab_become(z, ZAB_FOLLOWER, 0);
+    } else if (!full && z->leader == 0) {
+        zab_elect_rearm(z);
+    }
+}
+
 static void on_flush(struct zab *z)
 {
     zab_store(z);
@@ -454,6 +466,9 @@ static void dispatch(struct zab *z, const struct zab_event *ev)
     case ZAB_EV_DIGEST:
         z->digest_index = ev->u.digest.index;
         z->digest = ev->u.digest.digest;
+        break;
+    case ZAB_EV_STORAGE:
+        on_storage(z, ev->u.full);
         break;
     }
 }

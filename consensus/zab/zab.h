@@ -155,6 +155,9 @@ enum zab_event_type {
     ZAB_EV_SNAP_SENT,   /* leader: the state asked for by SNAP_SEND was handed to the link, or was
                            given up (granted = false) */
     ZAB_EV_DIGEST,      /* leader: state digest at an applied index, to ride on the heartbeats */
+    ZAB_EV_STORAGE,     /* the disk is full, or has space again. While it is full storage effects
+                           wait, none may be lost: the member leads nobody, gives no vote and takes
+                           no entries in */
 };
 
 struct zab_event {
@@ -180,6 +183,7 @@ struct zab_event {
         struct {
             uint64_t index, digest;
         } digest;
+        bool full; /* STORAGE */
     } u;
 };
 

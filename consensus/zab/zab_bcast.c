@@ -264,7 +264,8 @@ void zab_on_propose(struct zab *z, const struct zab_msg *m)
     uint32_t known = 0;
     bool connects;
 
-    if (z->loading || !zab_sound(z) || !entries_sound(m)) {
+    /* What a full disk cannot take in would only fill the memory: it is asked for again later. */
+    if (z->loading || z->full || !zab_sound(z) || !entries_sound(m)) {
         return;
     }
     connects = entries_known(z, m, &known);

@@ -27,7 +27,7 @@ void zab_elect_rearm(struct zab *z)
 
     z->patience_ms = min + prng_below(&z->prng, spread + 1);
     z->elect_at_ms = z->now_ms + z->patience_ms;
-    if (z->conf.member_count == 1) {
+    if (z->conf.member_count == 1 && !z->faulty && !z->full) {
         z->elect_at_ms = z->now_ms; /* nobody else can be leading */
     }
 }
@@ -143,7 +143,7 @@ void zab_elect_tick(struct zab *z)
     if (z->now_ms < z->elect_at_ms) {
         return;
     }
-    if (z->faulty || z->loading) {
+    if (z->faulty || z->loading || z->full) {
         zab_become(z, ZAB_FOLLOWER, 0);
         return;
     }
@@ -202,7 +202,8 @@ static bool would_vote(const struct zab *z, const struct zab_pos *candidate)
                                           : zab_pos_before(candidate, position(z));
     bool led = z->now_ms - z->heard_ms < z->conf.election_min_ms && !BUG(X8_VOTE_UNDER_LEADER);
 
-    return z->role != ZAB_LEADER && !z->loading && !led && !older;
+    /* On a full disk no vote could become durable. */
+    return z->role != ZAB_LEADER && !z->loading && !z->full && !led && !older;
 }
 
 /* The epoch asked about is no reason to refuse: the answer tells the own promise, and the campaign

@@ -115,6 +115,7 @@ struct zab {
     struct zab_pos claimed; /* while faulty */
     uint64_t fresh;         /* random number of a life that began with an empty disk; 0: not fresh.
                                While fresh, `promised` is kept in memory only */
+    bool full;              /* the disk is: storage effects wait */
     bool loading;           /* a peer's snapshot was accepted under loading_seq */
     struct zab_pos loading_pos;
     uint64_t loading_seq;

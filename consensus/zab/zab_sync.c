@@ -59,7 +59,8 @@ void zab_hello_if_lost(struct zab *z, const struct zab_msg *heartbeat)
     bool tail_lost = heartbeat->last.index > last && z->last_seen == last;
 
     z->last_seen = last;
-    if ((unheard || tail_lost) && z->now_ms - z->hello_ms >= z->conf.election_min_ms / 2) {
+    if ((unheard || (tail_lost && !z->full)) &&
+        z->now_ms - z->hello_ms >= z->conf.election_min_ms / 2) {
         zab_hello(z);
     }
 }

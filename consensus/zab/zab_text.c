@@ -204,6 +204,9 @@ void zab_event_text(const struct zab_event *ev, char *ret, size_t cap)
     case ZAB_EV_DIGEST:
         put(&t, "digest=%" PRIu64 ":%016" PRIx64, ev->u.digest.index, ev->u.digest.digest);
         break;
+    case ZAB_EV_STORAGE:
+        put(&t, "storage full=%s", ev->u.full ? "yes" : "no");
+        break;
     }
 }
 
