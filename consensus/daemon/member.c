@@ -128,9 +128,9 @@ void member_stop(struct member *m, int exit_code)
 {
     m->exit_code = exit_code;
     m->stopping = true;
-    if (m->worker.batch == NULL) {
+    if (!m->worker.busy) {
         uv_stop(&m->loop);
-    } /* else: when the batch is done */
+    } /* else: when the storage thread is done */
 }
 
 /* --- start ----------------------------------------------------------------------------------- */
@@ -309,6 +309,7 @@ static void start_handles(struct member *m)
     uv_check_start(&m->check, on_check);
     uv_timer_init(&m->loop, &m->timer);
     m->timer.data = m;
+    store_worker_start(m);
     uv_signal_init(&m->loop, &m->sigterm);
     uv_signal_init(&m->loop, &m->sigint);
     uv_signal_init(&m->loop, &m->sigchld);
@@ -322,6 +323,7 @@ static void stop_handles(struct member *m)
 {
     client_conns_stop(m);
     peer_links_stop(m);
+    store_worker_stop(m);
     uv_close((uv_handle_t *)&m->check, NULL);
     uv_close((uv_handle_t *)&m->timer, NULL);
     uv_close((uv_handle_t *)&m->sigterm, NULL);

@@ -20,9 +20,15 @@ struct client_conn;
 
 struct store_worker { /* store_worker.c */
     uv_work_t work;
-    const struct store_batch *batch; /* in flight, or NULL */
-    struct store_batch copy;
+    uv_timer_t timer;         /* runs again what a full disk refused */
+    bool busy;                /* the storage thread has the store and all below ... */
+    bool preparing;           /* ... for the spare segment, not for the batch */
+    bool has_batch;           /* one is in flight: node_stored() is owed */
+    bool is_full;             /* and could not be carried out for want of space */
+    struct store_batch batch; /* what of it is still to be done */
     int err;
+    size_t done;    /* operations of the last run */
+    bool has_spare; /* after the last run */
     char note[256];
 };
 
@@ -82,6 +88,8 @@ void client_conns_resume(struct member *m); /* reads again from those that took 
 void client_conns_stop(struct member *m);
 
 /* store_worker.c */
+void store_worker_start(struct member *m);
+void store_worker_stop(struct member *m); /* closes the timer */
 void store_worker_submit(struct member *m, const struct store_batch *batch);
 
 /* snapshot_child.c */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "err.h"
 #include "log.h"
 #include "mem.h"
 
@@ -19,6 +20,9 @@
  * parent may have held one when the process was copied. It dies with its parent, and keeps none of
  * its descriptors: neither the sockets, whose peers would not see the parent's end, nor the lock on
  * the data directory. */
+
+/* Exit statuses of the child: 0, this one, or anything else for one that may be tried again. */
+enum { EXIT_DISK_FAILED = 3 };
 
 static size_t produce(void *ctx, uint8_t *to, size_t cap)
 {
@@ -60,7 +64,7 @@ static _Noreturn void child(struct member *m, pid_t parent, const struct tree *t
     setpriority(PRIO_PROCESS, 0, 10);
     tree_image_begin(&image, tree);
     err = store_snapshot_write(&m->vfs, m->cluster, pos, produce, &image, m->snapshot.buffer);
-    _exit(err == 0 ? 0 : 1);
+    _exit(err == 0 ? 0 : err == ERR_IO ? EXIT_DISK_FAILED : 1);
 }
 
 void snapshot_child_start(struct member *m, const struct tree *tree, const struct store_pos *pos)
@@ -106,9 +110,16 @@ void snapshot_child_reap(struct member *m)
         return;
     }
     ok = m->snapshot.pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    m->snapshot.pid = 0;
     LOG_INFO("snapshot", "ev=%s index=%" PRIu64 " ms=%" PRIu64, ok ? "written" : "failed",
              m->snapshot.index, now.mono_ms - m->snapshot.started_ms);
+    if (m->snapshot.pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DISK_FAILED) {
+        LOG_ERR("snapshot", "ev=write_failed note=\"the disk is not written to again\"");
+        member_stop(m, 1);
+    }
+    m->snapshot.pid = 0;
+    if (!ok) {
+        store_snapshot_drop(&m->vfs, m->snapshot.index); /* of a child that was ended */
+    }
     if (!m->stopping) {
         node_snapshot_done(m->node, ok, &now);
         member_flush(m);

@@ -195,9 +195,10 @@ static int segment_spare_create(struct store *s, uint64_t size)
         /* Gives back what it got. The empty file stays: a directory without any is a lost log. */
         v->close(v->ctx, fd);
         fd = v->open(v->ctx, name, O_RDWR | O_CREAT | O_TRUNC, 0600);
-        if (fd >= 0) {
-            v->close(v->ctx, fd);
+        if (fd < 0) {
+            return store_fail(s, fd == -ENOSPC ? ERR_NOSPACE : ERR_IO, name, "empty", fd);
         }
+        v->close(v->ctx, fd);
         return store_fail(s, ERR_NOSPACE, name, "allocate", rc);
     }
     if (rc == 0) {

@@ -302,6 +302,14 @@ int store_snapshot_write(const struct vfs *vfs, struct hash128 cluster, const st
     return snap_write(vfs, &h, produce, ctx, buffer);
 }
 
+void store_snapshot_drop(const struct vfs *vfs, uint64_t index)
+{
+    char temporary[FILE_NAME_SIZE];
+
+    file_name(temporary, "snap-", index, ".tmp");
+    (void)vfs->unlink(vfs->ctx, temporary); /* not there: nothing was left */
+}
+
 /* --- which to keep ---------------------------------------------------------------------------- */
 
 /* Header and footer only: the blocks were verified when the file was written, and are again when it

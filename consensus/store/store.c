@@ -274,6 +274,16 @@ int store_run(struct store *s, const struct store_batch *batch, char *ret_note)
     return 0;
 }
 
+int store_prepare(struct store *s, char *ret_note)
+{
+    int rc = segment_prepare(s, 0);
+
+    if (rc != 0 && ret_note != NULL) {
+        memcpy(ret_note, s->note, NOTE_SIZE);
+    }
+    return rc;
+}
+
 void store_stats(const struct store *s, struct store_stats *ret)
 {
     struct store_stats stats = {
@@ -282,6 +292,7 @@ void store_stats(const struct store *s, struct store_stats *ret)
         .log_bytes = s->spare_fd >= 0 ? s->spare_size : 0,
         .syncs = s->syncs,
         .batch_done = s->batch_done,
+        .has_spare = s->spare_fd >= 0,
     };
 
     for (size_t i = 0; i < s->segment_count; i++) {

@@ -113,11 +113,16 @@ struct store_batch {
  * bytes, or NULL) names file and errno. */
 int store_run(struct store *s, const struct store_batch *batch, char *ret_note);
 
+/* Allocates the next segment of the log if that is still to be done: the disk was too full when the
+ * last one was taken. Between two batches, now and then. Errors: ERR_NOSPACE (again), ERR_IO. */
+int store_prepare(struct store *s, char *ret_note);
+
 struct store_stats {
     uint64_t log_first, log_last; /* indexes on disk */
     uint64_t log_bytes;
     uint64_t syncs;
     size_t batch_done; /* operations that the last store_run() carried out */
+    bool has_spare;    /* the next segment is allocated */
 };
 void store_stats(const struct store *s, struct store_stats *ret);
 
@@ -133,6 +138,9 @@ typedef size_t (*store_produce_fn)(void *ctx, uint8_t *to, size_t cap);
 enum { STORE_SNAPSHOT_BUFFER_SIZE = 256 << 10 };
 int store_snapshot_write(const struct vfs *vfs, struct hash128 cluster, const struct store_pos *pos,
                          store_produce_fn produce, void *ctx, uint8_t *buffer);
+
+/* Removes what an unfinished store_snapshot_write() left behind, if anything. */
+void store_snapshot_drop(const struct vfs *vfs, uint64_t index);
 
 /* Reads the snapshot that recovery chose, in pieces; bytes are verified before they are handed on.
  * Errors: ERR_CORRUPT, ERR_IO, or what `consume` returned. */

@@ -17,6 +17,12 @@ struct posix {
     int dir_fd;
 };
 
+/* A quota is as good as a full disk: what is written here must find space, whoever says no. */
+static int failure(int err)
+{
+    return err == EDQUOT ? -ENOSPC : -err;
+}
+
 /* What is read from an existing file shall be what the disk holds: pages that a process left behind
  * without a sync are written, and then dropped so that the next read fetches them. */
 static int posix_open(void *ctx, const char *name, int flags, int mode)
@@ -25,7 +31,7 @@ static int posix_open(void *ctx, const char *name, int flags, int mode)
     int fd = openat(p->dir_fd, name, flags | O_CLOEXEC, mode);
 
     if (fd < 0) {
-        return -errno;
+        return failure(errno);
     }
     if (!(flags & O_CREAT)) {
         if (fdatasync(fd) != 0) {
@@ -64,7 +70,7 @@ static ssize_t posix_pwrite(void *ctx, int fd, const void *from, size_t size, ui
     do {
         n = pwrite(fd, from, size, (off_t)offset);
     } while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n;
+    return n < 0 ? failure(errno) : n;
 }
 
 static int posix_allocate(void *ctx, int fd, uint64_t size)
@@ -75,7 +81,7 @@ static int posix_allocate(void *ctx, int fd, uint64_t size)
     do {
         err = posix_fallocate(fd, 0, (off_t)size);
     } while (err == EINTR);
-    return -err;
+    return failure(err);
 }
 
 static int posix_sync(void *ctx, int fd)

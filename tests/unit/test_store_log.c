@@ -169,6 +169,33 @@ Test(store_log, full_disk_refuses_before_writing_and_recovers_when_there_is_spac
     cr_assert_eq(r->rec.promised_epoch, 9);
 }
 
+/* The spare that could not be made when the last one was taken is made when there is space, before
+ * anybody needs it. */
+Test(store_log, spare_is_made_again_when_there_is_space)
+{
+    struct store_stats stats;
+
+    memfs_set_space(r->fs, memfs_used(r->fs) + STORE_SEGMENT_SIZE_MIN);
+    do {
+        cr_assert_eq(rig_append(r, 1, 4000), 0);
+        store_stats(r->store, &stats);
+    } while (stats.has_spare);
+    cr_assert_eq(store_prepare(r->store, r->note), ERR_NOSPACE);
+    cr_assert(strstr(r->note, "allocate") != NULL, "%s", r->note);
+    cr_assert_eq(rig_append(r, 1, 4000), 0, "the segment has room");
+    memfs_set_space(r->fs, UINT64_MAX);
+    cr_assert_eq(store_prepare(r->store, r->note), 0);
+    store_stats(r->store, &stats);
+    cr_assert(stats.has_spare);
+    cr_assert_eq(store_prepare(r->store, r->note), 0, "it is there");
+    memfs_set_space(r->fs, 0);
+    for (int i = 0; i < 10; i++) {
+        cr_assert_eq(rig_append(r, 1, 4000), 0);
+    }
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert(rig_recovered(r, 1, r->last));
+}
+
 Test(store_log, full_disk_still_opens)
 {
     cr_assert_eq(rig_append(r, 1, 4000), 0);
