@@ -99,19 +99,14 @@ static int meta_create(struct store *s, int i)
     return rc == 0 ? 0 : store_fail(s, ERR_IO, meta_names[i], "create", rc);
 }
 
-struct meta_found {
-    bool is_valid;
-    struct meta meta;
-    struct hash128 incarnation;
-};
-
-static int meta_read(struct store *s, int i, struct meta_found *ret)
+int meta_read(struct store *s, int i, struct meta_copy *ret)
 {
     const struct vfs *v = &s->conf.vfs;
     uint8_t sector[SECTOR_SIZE];
     uint32_t batch;
     ssize_t n = v->open(v->ctx, meta_names[i], O_RDWR, 0);
 
+    *ret = (struct meta_copy){0};
     if (n < 0) {
         return store_fail(s, ERR_IO, meta_names[i], "open", (int)n);
     }
@@ -125,21 +120,10 @@ static int meta_read(struct store *s, int i, struct meta_found *ret)
         store_note(s, "%s: unreadable", meta_names[i]);
         return 0;
     }
-    if (bytes_get_u32(sector + META_AT_VERSION) != META_VERSION) {
-        store_note(s, "%s: format version %u is not known here", meta_names[i],
-                   bytes_get_u32(sector + META_AT_VERSION));
-        return ERR_CORRUPT;
-    }
-    if (!hash128_equal(hash128_decode(sector + META_AT_CLUSTER), s->conf.cluster)) {
-        store_note(s, "%s: belongs to another ensemble", meta_names[i]);
-        return ERR_FOREIGN;
-    }
-    if (bytes_get_u32(sector + META_AT_MEMBER) != s->conf.member) {
-        store_note(s, "%s: belongs to member %u", meta_names[i],
-                   bytes_get_u32(sector + META_AT_MEMBER));
-        return ERR_FOREIGN;
-    }
     ret->is_valid = true;
+    ret->version = bytes_get_u32(sector + META_AT_VERSION);
+    ret->cluster = hash128_decode(sector + META_AT_CLUSTER);
+    ret->member = bytes_get_u32(sector + META_AT_MEMBER);
     ret->incarnation = hash128_decode(sector + META_AT_INCARNATION);
     ret->meta.sequence = bytes_get_u64(sector + META_AT_SEQUENCE);
     ret->meta.promised_epoch = bytes_get_u64(sector + META_AT_PROMISED);
@@ -147,10 +131,54 @@ static int meta_read(struct store *s, int i, struct meta_found *ret)
     return 0;
 }
 
+/* A valid copy must be of this format, this ensemble and this member. */
+static int meta_check(struct store *s, int i, const struct meta_copy *copy)
+{
+    if (!copy->is_valid) {
+        return 0;
+    }
+    if (copy->version != META_VERSION) {
+        store_note(s, "%s: format version %u is not known here", meta_names[i], copy->version);
+        return ERR_CORRUPT;
+    }
+    if (!hash128_equal(copy->cluster, s->conf.cluster)) {
+        store_note(s, "%s: belongs to another ensemble", meta_names[i]);
+        return ERR_FOREIGN;
+    }
+    if (copy->member != s->conf.member) {
+        store_note(s, "%s: belongs to member %u", meta_names[i], copy->member);
+        return ERR_FOREIGN;
+    }
+    return 0;
+}
+
+int meta_judge(struct store *s, const struct meta_copy *copies, int *ret_newest)
+{
+    for (int i = 0; i < 2; i++) {
+        int rc = meta_check(s, i, &copies[i]);
+
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    if (!copies[0].is_valid && !copies[1].is_valid) {
+        store_note(s, "meta-0, meta-1: no valid copy of identity and vote");
+        return ERR_CORRUPT;
+    }
+    if (copies[0].is_valid && copies[1].is_valid &&
+        !hash128_equal(copies[0].incarnation, copies[1].incarnation)) {
+        store_note(s, "meta-1: belongs to another incarnation of this member");
+        return ERR_FOREIGN;
+    }
+    *ret_newest = !copies[0].is_valid ||
+                  (copies[1].is_valid && copies[1].meta.sequence > copies[0].meta.sequence);
+    return 0;
+}
+
 /* Both files as the newest valid one has it, on disk. The other file first: until it is synced the
  * newest one is the only copy. */
 static int meta_repair(struct store *s, const struct file_list *files,
-                       const struct meta_found *found, int newest)
+                       const struct meta_copy *found, int newest)
 {
     int other = 1 - newest;
 
@@ -182,8 +210,8 @@ static int meta_repair(struct store *s, const struct file_list *files,
 
 int meta_open(struct store *s, const struct file_list *files)
 {
-    struct meta_found found[2] = {0};
-    int rc;
+    struct meta_copy found[2] = {0};
+    int newest, rc;
 
     if (!files->has_meta[0] && !files->has_meta[1]) {
         if (files->segment_count > 0 || files->snapshot_count > 0) {
@@ -203,18 +231,8 @@ int meta_open(struct store *s, const struct file_list *files)
             }
         }
     }
-    if (!found[0].is_valid && !found[1].is_valid) {
-        store_note(s, "meta-0, meta-1: no valid copy of identity and vote");
-        return ERR_CORRUPT;
-    }
-    if (found[0].is_valid && found[1].is_valid &&
-        !hash128_equal(found[0].incarnation, found[1].incarnation)) {
-        store_note(s, "meta-1: belongs to another incarnation of this member");
-        return ERR_FOREIGN;
-    }
-    return meta_repair(s, files, found,
-                       !found[0].is_valid ||
-                           (found[1].is_valid && found[1].meta.sequence > found[0].meta.sequence));
+    rc = meta_judge(s, found, &newest);
+    return rc != 0 ? rc : meta_repair(s, files, found, newest);
 }
 
 int meta_save(struct store *s, uint64_t promised_epoch, uint32_t voted_for)

@@ -318,9 +318,8 @@ static int recover_log(struct recover *r)
 
 /* Goes on at the clean end of the last segment. The sync makes durable what a process that died
  * before its own sync may have left there: from here on it counts as ours. */
-static int recover_active(struct recover *r)
+static int recover_active(struct store *s, uint64_t offset)
 {
-    struct store *s = r->s;
     const struct vfs *v = &s->conf.vfs;
     char name[FILE_NAME_SIZE];
     int rc;
@@ -331,13 +330,14 @@ static int recover_active(struct recover *r)
         return store_fail(s, ERR_IO, name, "open", rc);
     }
     s->active_fd = rc;
-    s->active_offset = r->end_offset;
-    s->zeroed_to = r->end_offset;
+    s->active_offset = offset;
+    s->zeroed_to = offset;
     rc = BUG(X13_LEFTOVERS_NOT_SYNCED) ? 0 : v->sync(v->ctx, s->active_fd);
     return rc == 0 ? 0 : store_fail(s, ERR_IO, name, "sync", rc);
 }
 
-int recover_run(struct store *s, const struct file_list *files, struct store_recovered *rec)
+int recover_read(struct store *s, const struct file_list *files, struct store_recovered *rec,
+                 struct recover_end *ret_end)
 {
     struct recover r = {.s = s, .rec = rec, .end = SEGMENT_DAMAGED};
     int rc = recover_snapshot(&r, files);
@@ -357,17 +357,32 @@ int recover_run(struct store *s, const struct file_list *files, struct store_rec
     if (r.claimed_index > r.last.index) {
         r.is_faulty = true;
     }
-    if (r.can_append) {
-        rc = recover_active(&r);
-        if (rc != 0) {
-            return rc;
-        }
-    }
     s->base = r.base;
     s->last = r.last;
     s->claimed_index = r.claimed_index;
+    rec->is_new = s->meta.sequence == 1 && s->segment_count == 0 && !rec->has_snapshot;
+    rec->incarnation = s->incarnation;
+    rec->promised_epoch = s->meta.promised_epoch;
+    rec->voted_for = s->meta.voted_for;
     rec->torn_tail = r.end == SEGMENT_TORN && !r.is_faulty;
     rec->faulty = r.is_faulty;
     rec->claimed_index = r.claimed_index;
-    return log_drop_before(s, r.first_sequence);
+    memcpy(rec->note, s->note, sizeof(rec->note));
+    *ret_end = (struct recover_end){
+        .can_append = r.can_append,
+        .offset = r.end_offset,
+        .first_sequence = r.first_sequence,
+    };
+    return 0;
+}
+
+int recover_run(struct store *s, const struct file_list *files, struct store_recovered *rec)
+{
+    struct recover_end end;
+    int rc = recover_read(s, files, rec, &end);
+
+    if (rc == 0 && end.can_append) {
+        rc = recover_active(s, end.offset);
+    }
+    return rc == 0 ? log_drop_before(s, end.first_sequence) : rc;
 }

@@ -44,6 +44,7 @@ struct snap_file {
     const struct vfs *vfs;
     int fd;
     uint64_t index;
+    bool any_index; /* the header says which */
     uint8_t *piece; /* PIECE_SIZE bytes */
     uint64_t offset;
     uint64_t number;    /* of the next piece */
@@ -66,19 +67,18 @@ static void snap_header_encode(const struct snap_header *h, uint8_t *sector)
     sector_seal(sector, 0, 0);
 }
 
-static bool snap_header_decode(const uint8_t *sector, uint64_t index, struct snap_header *ret)
+static bool snap_header_decode(const uint8_t *sector, struct snap_header *ret)
 {
     uint32_t batch;
 
     if (sector_judge(sector, 0, &batch) != SECTOR_VALID ||
         memcmp(sector + SNAP_AT_MAGIC, snap_magic, sizeof(snap_magic)) != 0 ||
-        bytes_get_u32(sector + SNAP_AT_VERSION) != SNAP_VERSION ||
-        bytes_get_u64(sector + SNAP_AT_INDEX) != index) {
+        bytes_get_u32(sector + SNAP_AT_VERSION) != SNAP_VERSION) {
         return false;
     }
     ret->cluster.lo = bytes_get_u64(sector + SNAP_AT_CLUSTER);
     ret->cluster.hi = bytes_get_u64(sector + SNAP_AT_CLUSTER + 8);
-    ret->pos.index = index;
+    ret->pos.index = bytes_get_u64(sector + SNAP_AT_INDEX);
     ret->pos.epoch = bytes_get_u64(sector + SNAP_AT_EPOCH);
     ret->pos.chain.lo = bytes_get_u64(sector + SNAP_AT_CHAIN);
     ret->pos.chain.hi = bytes_get_u64(sector + SNAP_AT_CHAIN + 8);
@@ -169,6 +169,9 @@ static int snap_write_image(struct snap_file *f, const struct snap_header *h,
         while (size < cap && !is_end) {
             size_t n = produce(ctx, f->piece + PIECE_HEADER_SIZE + size, cap - size);
 
+            if (n == STORE_PRODUCE_FAILED) {
+                return -ECANCELED;
+            }
             size += n;
             is_end = n == 0;
         }
@@ -196,9 +199,12 @@ static int snap_read_pieces(struct snap_file *f, struct snap_header *ret_header,
     if (n < 0) {
         return ERR_IO;
     }
-    if (n != SECTOR_SIZE || !snap_header_decode(f->piece, f->index, &h)) {
+    if (n != SECTOR_SIZE || !snap_header_decode(f->piece, &h) ||
+        (!f->any_index && h.pos.index != f->index)) {
         return ERR_CORRUPT;
     }
+    f->index = h.pos.index;
+    f->offset = SECTOR_SIZE;
     if (f->vfs->size(f->vfs->ctx, f->fd, &file_size) != 0) {
         return ERR_IO;
     }
@@ -235,57 +241,82 @@ static int snap_read_pieces(struct snap_file *f, struct snap_header *ret_header,
     return 0;
 }
 
-static int snap_read_named(const struct vfs *v, const char *name, uint64_t index, uint8_t *piece,
-                           struct snap_header *ret_header, store_consume_fn consume, void *ctx)
+static int snap_read_file(struct snap_file *f, const char *name, struct snap_header *ret_header,
+                          store_consume_fn consume, void *ctx)
 {
-    struct snap_file f = {.vfs = v, .index = index, .piece = piece, .offset = SECTOR_SIZE};
     int rc;
 
-    f.fd = v->open(v->ctx, name, O_RDWR, 0);
-    if (f.fd < 0) {
+    f->fd = f->vfs->open(f->vfs->ctx, name, O_RDWR, 0);
+    if (f->fd < 0) {
         return ERR_IO;
     }
-    rc = snap_read_pieces(&f, ret_header, consume, ctx);
-    v->close(v->ctx, f.fd);
+    rc = snap_read_pieces(f, ret_header, consume, ctx);
+    f->vfs->close(f->vfs->ctx, f->fd);
     return rc;
 }
 
 int snap_read(const struct vfs *v, uint64_t index, struct snap_header *ret_header,
               store_consume_fn consume, void *ctx)
 {
-    uint8_t *piece = mem_alloc(PIECE_SIZE);
+    struct snap_file f = {.vfs = v, .index = index, .piece = mem_alloc(PIECE_SIZE)};
     char name[FILE_NAME_SIZE];
     int rc;
 
     file_name(name, "snap-", index, "");
-    rc = snap_read_named(v, name, index, piece, ret_header, consume, ctx);
-    mem_free(piece);
+    rc = snap_read_file(&f, name, ret_header, consume, ctx);
+    mem_free(f.piece);
     return rc;
 }
 
-int snap_write(const struct vfs *v, const struct snap_header *h, store_produce_fn produce,
-               void *ctx, uint8_t *buffer)
+int snap_examine(const struct vfs *v, uint64_t index, struct snap_header *ret_header,
+                 uint64_t *ret_offset)
 {
-    struct snap_file f = {.vfs = v, .index = h->pos.index, .piece = buffer, .offset = SECTOR_SIZE};
-    char temporary[FILE_NAME_SIZE], name[FILE_NAME_SIZE];
+    struct snap_file f = {.vfs = v, .index = index, .piece = mem_alloc(PIECE_SIZE)};
+    char name[FILE_NAME_SIZE];
     int rc;
 
-    file_name(name, "snap-", h->pos.index, "");
-    file_name(temporary, "snap-", h->pos.index, ".tmp");
-    f.fd = v->open(v->ctx, temporary, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    file_name(name, "snap-", index, "");
+    rc = snap_read_file(&f, name, ret_header, NULL, NULL);
+    mem_free(f.piece);
+    *ret_offset = f.offset;
+    return rc;
+}
+
+/* A whole file, verified from the disk; or none. */
+static int snap_write_file(const struct vfs *v, const struct snap_header *h, const char *name,
+                           store_produce_fn produce, void *ctx, uint8_t *buffer)
+{
+    struct snap_file f = {.vfs = v, .index = h->pos.index, .piece = buffer, .offset = SECTOR_SIZE};
+    struct snap_file back = {.vfs = v, .index = h->pos.index, .piece = buffer};
+    int rc;
+
+    f.fd = v->open(v->ctx, name, O_RDWR | O_CREAT | O_TRUNC, 0600);
     if (f.fd < 0) {
         return f.fd == -ENOSPC ? ERR_NOSPACE : ERR_IO;
     }
     rc = snap_write_image(&f, h, produce, ctx);
     v->close(v->ctx, f.fd);
     if (rc != 0) {
-        rc = rc == -ENOSPC ? ERR_NOSPACE : ERR_IO;
+        rc = rc == -ENOSPC ? ERR_NOSPACE : rc == -ECANCELED ? ERR_INTR : ERR_IO;
     } else {
-        rc = snap_read_named(v, temporary, h->pos.index, buffer, NULL, NULL, NULL);
-        rc = rc == 0 ? 0 : ERR_IO;
+        rc = snap_read_file(&back, name, NULL, NULL, NULL) == 0 ? 0 : ERR_IO;
     }
     if (rc != 0) {
-        v->unlink(v->ctx, temporary);
+        v->unlink(v->ctx, name);
+    }
+    return rc;
+}
+
+int snap_write(const struct vfs *v, const struct snap_header *h, store_produce_fn produce,
+               void *ctx, uint8_t *buffer)
+{
+    char temporary[FILE_NAME_SIZE], name[FILE_NAME_SIZE];
+    int rc;
+
+    file_name(name, "snap-", h->pos.index, "");
+    file_name(temporary, "snap-", h->pos.index, ".tmp");
+    rc = snap_write_file(v, h, temporary, produce, ctx, buffer);
+    if (rc != 0) {
         return rc;
     }
     if (v->rename(v->ctx, temporary, name) != 0 || v->sync_dir(v->ctx) != 0) {
@@ -308,6 +339,34 @@ void store_snapshot_drop(const struct vfs *vfs, uint64_t index)
 
     file_name(temporary, "snap-", index, ".tmp");
     (void)vfs->unlink(vfs->ctx, temporary); /* not there: nothing was left */
+}
+
+int store_image_write(const struct vfs *vfs, const char *name, struct hash128 cluster,
+                      const struct store_pos *pos, store_produce_fn produce, void *ctx)
+{
+    struct snap_header h = {.cluster = cluster, .pos = *pos};
+    uint8_t *buffer = mem_alloc(STORE_SNAPSHOT_BUFFER_SIZE);
+    int rc = snap_write_file(vfs, &h, name, produce, ctx, buffer);
+
+    mem_free(buffer);
+    return rc;
+}
+
+int store_image_read(const struct vfs *vfs, const char *name, struct store_image *ret,
+                     store_consume_fn consume, void *ctx, uint64_t *ret_offset)
+{
+    struct snap_file f = {.vfs = vfs, .any_index = true, .piece = mem_alloc(PIECE_SIZE)};
+    struct snap_header h;
+    int rc = snap_read_file(&f, name, &h, consume, ctx);
+
+    mem_free(f.piece);
+    if (ret_offset != NULL) {
+        *ret_offset = f.offset;
+    }
+    if (rc == 0) {
+        *ret = (struct store_image){.cluster = h.cluster, .pos = h.pos, .size = f.total};
+    }
+    return rc;
 }
 
 /* --- which to keep ---------------------------------------------------------------------------- */
@@ -334,7 +393,7 @@ static bool snap_looks_whole(const struct vfs *v, uint64_t index)
         uint64_t number = bytes_get_u64(end + PIECE_HEADER_SIZE + 8);
 
         is_whole =
-            snap_header_decode(sector, index, &h) &&
+            snap_header_decode(sector, &h) && h.pos.index == index &&
             bytes_get_u64(end + PIECE_AT_CHECK) == piece_check(end, FOOTER_SIZE, index, number);
     }
     v->close(v->ctx, fd);

@@ -87,11 +87,6 @@ static int open_recover(struct store *s, struct file_list *files, struct store_r
     if (rc != 0) {
         return rc;
     }
-    rec->is_new = s->meta.sequence == 1 && s->segment_count == 0 && !rec->has_snapshot;
-    rec->incarnation = s->incarnation;
-    rec->promised_epoch = s->meta.promised_epoch;
-    rec->voted_for = s->meta.voted_for;
-    memcpy(rec->note, s->note, sizeof(rec->note));
     rc = segment_prepare(s, 0);
     if (rc == ERR_NOSPACE && !rec->is_new) {
         rc = 0; /* it may still serve, and purge */

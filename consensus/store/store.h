@@ -128,7 +128,9 @@ void store_stats(const struct store *s, struct store_stats *ret);
 
 /* --- snapshots ------------------------------------------------------------------------------- */
 
-/* Produces the next bytes of an image; 0 at the end. */
+/* Produces the next bytes of an image; 0 at the end; STORE_PRODUCE_FAILED: there will be no more.
+ */
+#define STORE_PRODUCE_FAILED SIZE_MAX
 typedef size_t (*store_produce_fn)(void *ctx, uint8_t *to, size_t cap);
 
 /* Writes a snapshot beside the log: temporary file, checksums, sync, read back and verified,
@@ -147,5 +149,23 @@ void store_snapshot_drop(const struct vfs *vfs, uint64_t index);
 typedef int (*store_consume_fn)(void *ctx, const uint8_t *bytes, size_t size);
 int store_snapshot_read(struct store *s, const struct store_pos *pos, store_consume_fn consume,
                         void *ctx);
+
+/* --- backups: the same format under any name, in any directory -------------------------------- */
+
+struct store_image {
+    struct hash128 cluster; /* of the ensemble it was taken from */
+    struct store_pos pos;
+    uint64_t size; /* of the image */
+};
+
+/* Written, synced, read back and verified; on failure the file is removed. The caller syncs the
+ * directory. Errors: ERR_NOSPACE, ERR_IO, ERR_INTR: `produce` failed. */
+int store_image_write(const struct vfs *vfs, const char *name, struct hash128 cluster,
+                      const struct store_pos *pos, store_produce_fn produce, void *ctx);
+
+/* All of it, verified; bytes are verified before they are handed on. *ret_offset (or NULL) is where
+ * damage was found. Errors: ERR_CORRUPT, ERR_IO, or what `consume` returned. */
+int store_image_read(const struct vfs *vfs, const char *name, struct store_image *ret,
+                     store_consume_fn consume, void *ctx, uint64_t *ret_offset);
 
 #endif

@@ -88,6 +88,17 @@ __attribute__((format(printf, 2, 3))) void store_note(struct store *s, const cha
  * ERR_NOSPACE, ERR_IO. */
 int meta_open(struct store *s, const struct file_list *files);
 int meta_save(struct store *s, uint64_t promised_epoch, uint32_t voted_for);
+
+struct meta_copy { /* what one of the two files says */
+    bool is_valid; /* else nothing */
+    uint32_t version, member;
+    struct hash128 cluster, incarnation;
+    struct meta meta;
+};
+/* Reads copy i, which must exist. Damage is a result, not an error. Errors: ERR_IO. */
+int meta_read(struct store *s, int i, struct meta_copy *ret);
+/* Which of the two holds: the newest that is valid. Errors: ERR_CORRUPT, ERR_FOREIGN */
+int meta_judge(struct store *s, const struct meta_copy *copies, int *ret_newest);
 void meta_close(struct store *s);
 
 /* --- segment.c, segment_scan.c: one file ------------------------------------------------------ */
@@ -177,6 +188,10 @@ int snap_write(const struct vfs *v, const struct snap_header *h, store_produce_f
 int snap_read(const struct vfs *v, uint64_t index, struct snap_header *ret_header,
               store_consume_fn consume, void *ctx);
 
+/* Reads all of it; *ret_offset is where the damage begins, or the end. Errors as snap_read(). */
+int snap_examine(const struct vfs *v, uint64_t index, struct snap_header *ret_header,
+                 uint64_t *ret_offset);
+
 /* Keeps the newest conf.snapshots_kept and removes the rest; *ret_floor_index is that of the oldest
  * one kept, 0 if there are fewer than wanted. Errors: ERR_IO */
 int snap_purge(struct store *s, uint64_t *ret_floor_index);
@@ -185,7 +200,17 @@ int snap_remove_below(struct store *s, uint64_t index);
 
 /* --- recover.c ------------------------------------------------------------------------------- */
 
-/* Snapshot and log into `rec` and the store's state. Errors: ERR_FOREIGN, ERR_CORRUPT, ERR_IO */
+struct recover_end { /* what recovery has to do after reading */
+    bool can_append; /* behind the last entry, in the last segment, at `offset` */
+    uint64_t offset;
+    uint64_t first_sequence; /* segments below are void */
+};
+
+/* Snapshot and log into `rec` and the store's state; writes nothing. Errors: ERR_FOREIGN,
+ * ERR_CORRUPT, ERR_IO */
+int recover_read(struct store *s, const struct file_list *files, struct store_recovered *rec,
+                 struct recover_end *ret_end);
+/* The same, and makes the log ready to be appended to. */
 int recover_run(struct store *s, const struct file_list *files, struct store_recovered *rec);
 
 #endif

@@ -418,6 +418,8 @@ struct memfs *memfs_copy(const struct memfs *fs)
             memcpy(to->disk, from->now, from->now_size);
         }
         to->now_size = to->disk_size = from->now_size;
+        to->is_spoiled = from->is_spoiled;
+        to->spoiled_block = from->spoiled_block;
         dir_set(&copy->now, fs->now.entries[i].name, to);
         inode_unref(to);
     }
