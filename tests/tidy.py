@@ -24,7 +24,7 @@ LAYERS = {
     "consensus/daemon": ["consensus/node", "consensus/zab", "consensus/tree", "consensus/wire",
                          "consensus/store", "common/net", "common/proto", "common/base"],
     "fsd/mount": ["common/client", "common/net", "common/proto", "common/base"],
-    "fsd/ctl": ["common/client", "common/net", "common/proto", "common/base"],
+    "fsd/ctl": ["common/client", "common/net", "common/proto", "common/base", "consensus/store"],
 }
 # Headers of libraries that only some folders may include.
 FOREIGN = {

@@ -14,6 +14,8 @@ enum ctl_exit {
     CTL_OK = 0,
     CTL_FAILED = 1, /* of the operation; `zabctl: PATH: text` was printed */
     CTL_USAGE = 2,  /* wrong usage or configuration; one line was printed */
+    /* fsck: its verdict, enum inspect_health; and, wrong usage too: */
+    CTL_FSCK_NOT_DONE = 4,
 };
 
 #define CTL_SERVERS_DEFAULT "127.0.0.1:2191"
@@ -30,6 +32,7 @@ enum ctl_option {
     CTL_OPT_IF_VERSION = 1 << 7,
     CTL_OPT_DIR = 1 << 8,
     CTL_OPT_MEMBERS = 1 << 9,
+    CTL_OPT_VERBOSE = 1 << 10,
     CTL_OPT_GLOBAL = CTL_OPT_SERVERS | CTL_OPT_JSON | CTL_OPT_DEADLINE,
 };
 
@@ -53,6 +56,7 @@ struct ctl_command {
     unsigned options;         /* that it takes */
     int words_min, words_max; /* arguments after the name */
     bool without_session;
+    int usage_exit; /* 0: CTL_USAGE */
     /* words: the arguments, then NULL. session: NULL if without_session. */
     int (*run)(const struct ctl_args *args, struct ctl_session *session, char **words);
     const char *synopsis;
@@ -98,6 +102,7 @@ int ctl_run_set(const struct ctl_args *args, struct ctl_session *s, char **words
 int ctl_run_create(const struct ctl_args *args, struct ctl_session *s, char **words);
 int ctl_run_mkdir(const struct ctl_args *args, struct ctl_session *s, char **words);
 int ctl_run_rm(const struct ctl_args *args, struct ctl_session *s, char **words);
+int ctl_run_fsck(const struct ctl_args *args, struct ctl_session *s, char **words);
 int ctl_run_dev(const struct ctl_args *args, struct ctl_session *s, char **words);
 
 #endif

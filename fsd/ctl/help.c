@@ -101,6 +101,30 @@ const struct ctl_command ctl_commands[] = {
          "Needs no quorum. Fails (exit 1) if a server does not answer; the others are printed.\n"
          "The deadline is for each server; default 3 seconds.\n"
          "With --json: an array of objects.\n"},
+    {.name = "fsck",
+     .options = CTL_OPT_JSON | CTL_OPT_VERBOSE,
+     .words_min = 1,
+     .words_max = 1,
+     .without_session = true,
+     .usage_exit = CTL_FSCK_NOT_DONE,
+     .run = ctl_run_fsck,
+     .synopsis = "fsck [--verbose] DATA_DIR",
+     .summary = "tell what the data directory of a member holds, and whether it is sound",
+     .text =
+         "Nothing is changed. The member must not run: what a running one is writing cannot be\n"
+         "judged. Told are identity, promise and vote, every snapshot, the log, where damage is,\n"
+         "what the next start would make of it, and whether the next segment has space.\n\n"
+         "  --verbose       every segment of the log, not only those with damage\n\n"
+         "Exit code of this command:\n"
+         "  0  sound\n"
+         "  1  damage that the next start makes good, or that nothing depends on: a last batch\n"
+         "     that was never acknowledged, one of two copies of the vote, an older snapshot\n"
+         "  2  damage in what may have been acknowledged: the member starts, and takes the state\n"
+         "     from the others before it votes freely or leads\n"
+         "  3  the member will not start: empty the directory, and it takes the state from the\n"
+         "     others; keep a copy if no other member has one\n"
+         "  4  not examined: wrong usage, no such directory, in use\n\n"
+         "With --json: one object; \"verdict\" is sound, mended, faulty or unusable.\n"},
     {.name = "dev",
      .options = CTL_OPT_JSON | CTL_OPT_DEADLINE | CTL_OPT_DIR | CTL_OPT_MEMBERS,
      .words_min = 1,

@@ -5,6 +5,11 @@
 #include "ctl.h"
 #include "log.h"
 
+static int usage_exit(const struct ctl_command *command)
+{
+    return command != NULL && command->usage_exit != 0 ? command->usage_exit : CTL_USAGE;
+}
+
 static int run_command(const struct ctl_args *args)
 {
     const struct ctl_command *command = ctl_command_find(args->words[0]);
@@ -18,11 +23,13 @@ static int run_command(const struct ctl_args *args)
         return CTL_OK;
     }
     if ((args->seen & ~command->options) != 0) {
-        return ctl_usage("%s does not take that option; usage: zabctl %s", command->name,
-                         command->synopsis);
+        ctl_usage("%s does not take that option; usage: zabctl %s", command->name,
+                  command->synopsis);
+        return usage_exit(command);
     }
     if (words < command->words_min || words > command->words_max) {
-        return ctl_usage("%s: usage: zabctl %s", command->name, command->synopsis);
+        ctl_usage("%s: usage: zabctl %s", command->name, command->synopsis);
+        return usage_exit(command);
     }
     if (command->without_session) {
         return command->run(args, NULL, args->words + 1);
@@ -42,8 +49,8 @@ int main(int argc, char **argv)
     struct ctl_args args;
     int code = ctl_args_parse(argc, argv, &args);
 
-    if (code != CTL_OK) {
-        return code;
+    if (code != CTL_OK) { /* of which command, only the first word tells */
+        return usage_exit(argc > 1 ? ctl_command_find(argv[1]) : NULL);
     }
     signal(SIGPIPE, SIG_IGN); /* a broken pipe is a failed write, reported below */
     log_set_level(LOG_ERROR);
