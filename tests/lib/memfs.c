@@ -37,6 +37,8 @@ struct memfs {
     uint64_t space;
     uint64_t calls_left; /* 0: does not die */
     bool is_dead;
+    uint64_t fail_left[MEMFS_CALL_COUNT]; /* 0: does not fail */
+    struct memfs_counts counts;
 };
 
 /* --- directories ----------------------------------------------------------------------------- */
@@ -129,6 +131,15 @@ static bool dies(struct memfs *fs)
     return fs->is_dead;
 }
 
+static bool fails(struct memfs *fs, enum memfs_call call)
+{
+    if (fs->fail_left[call] > 0 && --fs->fail_left[call] == 0) {
+        fs->counts.failed[call]++;
+        return true;
+    }
+    return false;
+}
+
 static struct inode *handle_inode(struct memfs *fs, int fd)
 {
     CHECK(fd >= 0);
@@ -137,9 +148,13 @@ static struct inode *handle_inode(struct memfs *fs, int fd)
     return fs->handles[fd];
 }
 
-static bool has_space(const struct memfs *fs, const struct inode *i, uint64_t size)
+static bool has_space(struct memfs *fs, const struct inode *i, uint64_t size)
 {
-    return size <= i->now_size || memfs_used(fs) - i->now_size + size <= fs->space;
+    if (size <= i->now_size || memfs_used(fs) - i->now_size + size <= fs->space) {
+        return true;
+    }
+    fs->counts.no_space++;
+    return false;
 }
 
 static int mem_open(void *ctx, const char *name, int flags, int mode)
@@ -189,7 +204,7 @@ static ssize_t mem_pread(void *ctx, int fd, void *to, size_t size, uint64_t offs
     struct memfs *fs = ctx;
     const struct inode *i = handle_inode(fs, fd);
 
-    if (dies(fs)) {
+    if (dies(fs) || fails(fs, MEMFS_READ)) {
         return -EIO;
     }
     if (offset >= i->now_size) {
@@ -209,7 +224,7 @@ static ssize_t mem_pwrite(void *ctx, int fd, const void *from, size_t size, uint
     struct memfs *fs = ctx;
     struct inode *i = handle_inode(fs, fd);
 
-    if (dies(fs)) {
+    if (dies(fs) || fails(fs, MEMFS_WRITE)) {
         return -EIO;
     }
     if (!has_space(fs, i, offset + size)) {
@@ -244,6 +259,10 @@ static int mem_sync(void *ctx, int fd)
     struct inode *i = handle_inode(fs, fd);
 
     if (dies(fs)) {
+        return -EIO;
+    }
+    if (fails(fs, MEMFS_SYNC)) {
+        inode_drop(i);
         return -EIO;
     }
     inode_sync(i);
@@ -369,6 +388,10 @@ void memfs_kill(struct memfs *fs)
             mem_close(fs, (int)i);
         }
     }
+    for (size_t i = 0; i < fs->now.count; i++) {
+        inode_forget(fs->now.entries[i].inode);
+    }
+    memset(fs->fail_left, 0, sizeof(fs->fail_left));
     fs->handle_count = 0;
     fs->is_dead = false;
     fs->calls_left = 0;
@@ -387,7 +410,11 @@ void memfs_crash(struct memfs *fs, uint64_t seed)
     pending_clear(fs);
     dir_assign(&fs->now, &fs->disk);
     for (size_t i = 0; i < fs->now.count; i++) {
-        inode_crash(fs->now.entries[i].inode, &p);
+        uint64_t lost = fs->counts.sectors_lost;
+        uint64_t kept = fs->counts.sectors_kept;
+
+        inode_crash(fs->now.entries[i].inode, &p, &fs->counts);
+        fs->counts.torn += fs->counts.sectors_lost > lost && fs->counts.sectors_kept > kept;
     }
 }
 
@@ -432,9 +459,25 @@ void memfs_die_at(struct memfs *fs, uint64_t calls)
     fs->calls_left = calls;
 }
 
+void memfs_fail_at(struct memfs *fs, enum memfs_call call, uint64_t calls)
+{
+    fs->fail_left[call] = calls;
+}
+
+void memfs_counts(const struct memfs *fs, struct memfs_counts *ret)
+{
+    *ret = fs->counts;
+}
+
 bool memfs_is_dead(const struct memfs *fs)
 {
     return fs->is_dead;
+}
+
+void memfs_revive(struct memfs *fs)
+{
+    fs->is_dead = false;
+    fs->calls_left = 0;
 }
 
 void memfs_set_space(struct memfs *fs, uint64_t size)

@@ -29,10 +29,27 @@ void memfs_crash(struct memfs *fs, uint64_t seed);
  * one after it, until memfs_kill() or memfs_crash(). 0: never. Closing does not count. */
 void memfs_die_at(struct memfs *fs, uint64_t calls);
 bool memfs_is_dead(const struct memfs *fs);
+void memfs_revive(struct memfs *fs); /* it was a child that died: the others go on */
 
 /* Bytes that all files together may take; allocating or writing more fails with ENOSPC. */
 void memfs_set_space(struct memfs *fs, uint64_t size);
 uint64_t memfs_used(const struct memfs *fs);
+
+/* The `calls`-th call of a kind from now fails with EIO, once; 0: none does. Ends with the process.
+ * A failed write changes nothing. A failed sync drops what was to be synced, as Linux does: reads
+ * still show it until the process ends, a later sync succeeds, and the disk never gets it (Rebello
+ * et al., "Can applications recover from fsync failures?", USENIX ATC 2020). */
+enum memfs_call { MEMFS_READ, MEMFS_WRITE, MEMFS_SYNC, MEMFS_CALL_COUNT };
+void memfs_fail_at(struct memfs *fs, enum memfs_call call, uint64_t calls);
+
+struct memfs_counts { /* of what was done to this disk */
+    uint64_t failed[MEMFS_CALL_COUNT];
+    uint64_t no_space;     /* calls that failed with ENOSPC */
+    uint64_t sectors_lost; /* by power failures, of those written and not synced ... */
+    uint64_t sectors_kept; /* ... and that got to the disk */
+    uint64_t torn;         /* power failures that lost a part of one file's and kept another */
+};
+void memfs_counts(const struct memfs *fs, struct memfs_counts *ret);
 
 /* For damage. The bytes of a file, on disk and as read, may be changed with memfs_set(). */
 const uint8_t *memfs_bytes(const struct memfs *fs, const char *name,

@@ -60,13 +60,34 @@ void inode_sync(struct inode *i)
     i->disk_size = i->now_size;
 }
 
-void inode_crash(struct inode *i, struct prng *p)
+void inode_drop(struct inode *i)
+{
+    if (i->dirty_to > 0) {
+        i->drop_from =
+            i->drop_to > 0 && i->drop_from < i->dirty_from ? i->drop_from : i->dirty_from;
+        i->drop_to = i->drop_to > i->dirty_to ? i->drop_to : i->dirty_to;
+    }
+    i->dirty_from = i->dirty_to = 0;
+}
+
+void inode_forget(struct inode *i)
+{
+    if (i->drop_to > 0) {
+        memcpy(i->now + i->drop_from, i->disk + i->drop_from, i->drop_to - i->drop_from);
+    }
+    i->drop_from = i->drop_to = 0;
+}
+
+void inode_crash(struct inode *i, struct prng *p, struct memfs_counts *counts)
 {
     for (size_t at = i->dirty_from / SECTOR * SECTOR; at < i->dirty_to; at += SECTOR) {
         size_t size = i->cap - at < SECTOR ? i->cap - at : SECTOR;
 
         if (prng_below(p, 2) == 0) {
             memcpy(i->disk + at, i->now + at, size);
+            counts->sectors_kept++;
+        } else {
+            counts->sectors_lost++;
         }
     }
     if (i->now_size != i->disk_size && prng_below(p, 2) == 0) {

@@ -1,0 +1,310 @@
+#include <inttypes.h>
+#include <string.h>
+
+#include "check.h"
+#include "mem.h"
+#include "node_int.h" /* zab's positions: to see what a member holds where */
+#include "sim.h"
+
+/* What must be true after every step, of one member and between members. Each is cheap: a few
+ * comparisons, and work per entry only when an entry is committed for the first time. */
+
+enum {
+    AUDIT_EVERY = 512,      /* steps of a member between two node_audit() ... */
+    AUDIT_EVERY_SMALL = 16, /* ... whose window is small */
+    SMALL_WINDOW = 64,
+};
+
+bool inv_in_ledger(const struct world *w, uint64_t index, const struct hash128 *chain)
+{
+    static const struct hash128 zero;
+
+    if (index == 0) {
+        return hash128_equal(*chain, zero);
+    }
+    return index <= w->ledger.count && hash128_equal(ledger_at(&w->ledger, index)->chain, *chain);
+}
+
+/* --- commit ---------------------------------------------------------------------------------- */
+
+static bool holds(const struct world *w, const struct sim_disk *d, uint64_t index,
+                  const struct hash128 *chain)
+{
+    struct hash128 own;
+
+    return disk_chain(w, d, index, &own) && hash128_equal(own, *chain);
+}
+
+/* A leader that has a lease may answer reads: nothing may be committed behind its back. */
+static void check_leases(struct world *w, const struct sim_member *by, uint64_t epoch)
+{
+    for (uint32_t id = 1; id <= w->mix.member_count; id++) {
+        const struct sim_member *m = &w->members[id];
+
+        w->counts.checks++;
+        if (m->node != NULL && m->view.role == ZAB_LEADER && m->view.epoch < epoch &&
+            m->view.lease_until_ms > member_ms(m, w->now_us)) {
+            sim_fail(w,
+                     "member %u commits in epoch %" PRIu64 " while member %u has a lease in epoch "
+                     "%" PRIu64,
+                     by->id, epoch, id, m->view.epoch);
+        }
+    }
+}
+
+static void ledger_extend(struct world *w, const struct sim_disk *from, uint64_t index)
+{
+    while (w->ledger.count < index) {
+        const struct sim_entry *e = &from->entries[w->ledger.count - from->base];
+        struct ledger_entry entry = {e->epoch, e->type, e->chain, e->body};
+
+        w->counts.entries++;
+        w->counts.epochs += e->type == ZAB_ENTRY_EPOCH;
+        ledger_push(&w->ledger, &entry);
+    }
+}
+
+/* The first member that knows of a commit. A quorum of disks must hold it, and what the quorum
+ * holds becomes the ledger. */
+static void first_commit(struct world *w, struct sim_member *m, const struct zab_view *v,
+                         const struct zab_pos *pos)
+{
+    const struct sim_disk *from = NULL;
+    struct hash128 chain;
+    uint32_t count = 0;
+
+    for (uint32_t id = 1; id <= w->mix.member_count; id++) {
+        const struct sim_member *k = &w->members[id];
+
+        if (holds(w, &k->disk, pos->index, &pos->chain)) {
+            from = from == NULL || k->disk.base <= w->ledger.count ? &k->disk : from;
+            count++;
+        } else if (holds(w, &k->lost, pos->index, &pos->chain)) {
+            count++;
+        }
+    }
+    if (count < sim_quorum(w) || from == NULL || from->base > w->ledger.count) {
+        sim_fail(w, "member %u commits %" PRIu64 " of epoch %" PRIu64 ", which %u disks hold",
+                 m->id, pos->index, pos->epoch, count);
+        return;
+    }
+    if (!disk_chain(w, from, w->ledger.count, &chain) ||
+        !inv_in_ledger(w, w->ledger.count, &chain)) {
+        sim_fail(w, "member %u commits %" PRIu64 " on another history than was committed", m->id,
+                 pos->index);
+        return;
+    }
+    ledger_extend(w, from, pos->index);
+    check_leases(w, m, v->epoch);
+}
+
+static void check_commit(struct world *w, struct sim_member *m, const struct zab_view *v)
+{
+    struct zab_pos pos;
+
+    if (v->commit < m->view.commit) {
+        sim_fail(w, "member %u: commit falls from %" PRIu64 " to %" PRIu64, m->id, m->view.commit,
+                 v->commit);
+        return;
+    }
+    if (v->commit == m->view.commit) {
+        return;
+    }
+    if (!zab_pos_at(m->node->zab, v->commit, &pos)) {
+        sim_fail(w, "member %u does not hold its commit index %" PRIu64, m->id, v->commit);
+    } else if (pos.index > w->ledger.count) {
+        first_commit(w, m, v, &pos);
+    } else if (!inv_in_ledger(w, pos.index, &pos.chain)) {
+        sim_fail(w, "member %u commits another entry %" PRIu64 " than was committed", m->id,
+                 pos.index);
+    }
+}
+
+/* --- leaders --------------------------------------------------------------------------------- */
+
+static void check_leader(struct world *w, struct sim_member *m, const struct zab_view *v)
+{
+    struct zab_pos pos;
+
+    if (v->epoch >= w->leader_cap) {
+        size_t cap = 2 * v->epoch + 64;
+
+        w->leader_of = mem_realloc(w->leader_of, cap * sizeof(*w->leader_of));
+        memset(w->leader_of + w->leader_cap, 0, (cap - w->leader_cap) * sizeof(*w->leader_of));
+        w->leader_cap = cap;
+    }
+    if (w->leader_of[v->epoch] == m->id) {
+        return;
+    }
+    w->counts.leaders++;
+    w->counts.checks += 2;
+    if (w->leader_of[v->epoch] != 0) {
+        sim_fail(w, "members %u and %u both lead epoch %" PRIu64, w->leader_of[v->epoch], m->id,
+                 v->epoch);
+    }
+    w->leader_of[v->epoch] = m->id;
+    if (v->last.index < w->ledger.count) {
+        sim_fail(w, "member %u leads with a log up to %" PRIu64 "; %" PRIu64 " are committed",
+                 m->id, v->last.index, w->ledger.count);
+    } else if (!zab_pos_at(m->node->zab, w->ledger.count, &pos) ||
+               !inv_in_ledger(w, w->ledger.count, &pos.chain)) {
+        sim_fail(w, "member %u leads with another entry than was committed at %" PRIu64, m->id,
+                 w->ledger.count);
+    }
+}
+
+/* --- state ----------------------------------------------------------------------------------- */
+
+static void check_digest(struct world *w, struct sim_member *m)
+{
+    const struct tree *tree = node_tree(m->node);
+    uint64_t index = tree_index(tree);
+    uint64_t digest;
+
+    if (index == m->tree_seen) {
+        return;
+    }
+    m->tree_seen = index;
+    digest = tree_digest(tree) | 1; /* 0 means that nobody was seen there */
+    if (index >= w->digest_cap) {
+        size_t cap = 2 * index + 1024;
+
+        w->digests = mem_realloc(w->digests, cap * sizeof(*w->digests));
+        memset(w->digests + w->digest_cap, 0, (cap - w->digest_cap) * sizeof(*w->digests));
+        w->digest_cap = cap;
+    }
+    if (w->digests[index] == 0) {
+        w->digests[index] = digest;
+        return;
+    }
+    w->counts.digests++;
+    if (w->digests[index] != digest) {
+        sim_fail(w, "member %u has another state at %" PRIu64 " than the first one there", m->id,
+                 index);
+    }
+}
+
+static void check_order(struct world *w, struct sim_member *m, const struct zab_view *v)
+{
+    if (v->applied > v->commit || v->applied > m->disk.last || v->durable > m->disk.last ||
+        v->commit > v->last.index) {
+        sim_fail(w,
+                 "member %u: applied %" PRIu64 ", commit %" PRIu64 ", durable %" PRIu64
+                 ", last %" PRIu64 ", on disk %" PRIu64,
+                 m->id, v->applied, v->commit, v->durable, v->last.index, m->disk.last);
+    }
+    if (v->epoch < m->view.epoch) {
+        sim_fail(w, "member %u: promise falls from %" PRIu64 " to %" PRIu64, m->id, m->view.epoch,
+                 v->epoch);
+    }
+}
+
+static void check_snapshot(struct world *w, struct sim_member *m)
+{
+    const struct store_pos *pos = &m->snap_pos;
+
+    if (m->snapping && !inv_in_ledger(w, pos->index, &pos->chain)) {
+        sim_fail(w, "member %u takes a snapshot at %" PRIu64 ", which is not committed", m->id,
+                 pos->index);
+    }
+}
+
+void inv_after(struct world *w, struct sim_member *m)
+{
+    struct zab_view v;
+    uint64_t every = w->mix.window_entries_max <= SMALL_WINDOW ? AUDIT_EVERY_SMALL : AUDIT_EVERY;
+
+    node_view(m->node, &v);
+    w->counts.checks += 6;
+    check_order(w, m, &v);
+    if (v.role == ZAB_LEADER && (m->view.role != ZAB_LEADER || m->view.epoch != v.epoch)) {
+        check_leader(w, m, &v);
+    }
+    check_commit(w, m, &v);
+    m->view = v;
+    check_digest(w, m);
+    check_snapshot(w, m);
+    if (++m->steps % every == 0) {
+        w->counts.audits++;
+        node_audit(m->node);
+    }
+    if (m->damaged) {
+        damage_look_healed(m);
+    }
+}
+
+/* --- messages -------------------------------------------------------------------------------- */
+
+static void check_vote_once(struct world *w, struct sim_member *m, uint64_t epoch,
+                            uint32_t candidate)
+{
+    if (epoch == m->vote_epoch && candidate != m->vote_for) {
+        sim_fail(w, "member %u votes for %u and for %u in epoch %" PRIu64, m->id, m->vote_for,
+                 candidate, epoch);
+    }
+    if (epoch >= m->vote_epoch) {
+        m->vote_epoch = epoch;
+        m->vote_for = candidate;
+    }
+}
+
+static void check_vote(struct world *w, struct sim_member *m, uint64_t epoch, uint32_t candidate)
+{
+    if (m->disk.promised < epoch || (m->disk.promised == epoch && m->disk.voted_for != candidate)) {
+        sim_fail(w,
+                 "member %u tells a vote for %u in epoch %" PRIu64
+                 " that is not on its disk (promise %" PRIu64 ", vote %u)",
+                 m->id, candidate, epoch, m->disk.promised, m->disk.voted_for);
+    }
+    check_vote_once(w, m, epoch, candidate);
+}
+
+static void check_zab(struct world *w, struct sim_member *m, const struct zab_msg *msg)
+{
+    switch (msg->type) {
+    case ZAB_PREVOTE:
+    case ZAB_PREVOTE_R:
+        return;
+    case ZAB_VOTE:
+        check_vote(w, m, msg->epoch, m->id);
+        return;
+    case ZAB_VOTE_R:
+        if (msg->granted) {
+            check_vote(w, m, msg->epoch, msg->to);
+        }
+        return;
+    case ZAB_ACK:
+    case ZAB_HEARTBEAT_R:
+        if (msg->durable > m->disk.last) {
+            sim_fail(w, "member %u acknowledges %" PRIu64 ", its disk holds %" PRIu64, m->id,
+                     msg->durable, m->disk.last);
+        }
+        break;
+    default:
+        break;
+    }
+    if (msg->epoch > m->disk.promised && !(msg->type == ZAB_HELLO && msg->faulty)) {
+        sim_fail(w, "member %u speaks in epoch %" PRIu64 " (type %d), its disk promises %" PRIu64,
+                 m->id, msg->epoch, msg->type, m->disk.promised);
+    }
+}
+
+void inv_sent(struct world *w, struct sim_member *m, uint32_t peer, const void *bytes, size_t size)
+{
+    struct peer_msg msg;
+
+    (void)peer;
+    w->counts.checks++;
+    if (size > PEER_FRAME_SIZE_MAX) {
+        sim_fail(w, "member %u sends a frame of %zu bytes", m->id, size);
+        return;
+    }
+    if (wire_peer_decode(bytes, size, &msg) != 0) {
+        sim_fail(w, "member %u sends what cannot be decoded", m->id);
+        return;
+    }
+    if (msg.type == PEER_ZAB) {
+        check_zab(w, m, &msg.u.zab);
+    }
+    peer_msg_done(&msg);
+}
