@@ -104,7 +104,9 @@ bool cur_bytes(struct cursor *c, size_t size, const uint8_t **ret)
         return false;
     }
     *ret = c->at;
-    c->at += size;
+    if (size > 0) { /* there may be nothing, at NULL */
+        c->at += size;
+    }
     return true;
 }
 
