@@ -225,10 +225,12 @@ static ssize_t read_what_can_be(const struct vfs *v, int fd, uint8_t *to, uint64
         return n;
     }
     while (done < size) {
-        n = file_read(v, fd, to + done, BLOCK_SIZE, done);
+        size_t block = size - done < BLOCK_SIZE ? size - done : BLOCK_SIZE;
+
+        n = file_read(v, fd, to + done, block, done);
         if (n == -EIO) {
-            memset(to + done, 0xff, BLOCK_SIZE);
-            n = BLOCK_SIZE;
+            memset(to + done, 0xff, block);
+            n = (ssize_t)block;
         }
         if (n <= 0) {
             return n < 0 ? n : (ssize_t)done;
