@@ -151,30 +151,6 @@ bool client_is_pending(const struct client *c, uint64_t xid)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-/* Parses "A+B+...". Errors: ERR_INVAL. */
-static int servers_parse(const char *text, struct net_addr **ret, uint32_t *ret_count)
-{
-    char *copy = mem_strdup(text);
-    char *rest = copy;
-    char *one;
-    struct net_addr *list = NULL;
-    uint32_t count = 0;
-
-    while ((one = strsep(&rest, "+")) != NULL) {
-        list = mem_realloc(list, (count + 1) * sizeof(*list));
-        if (net_addr_parse(one, &list[count]) != 0) {
-            mem_free(list);
-            mem_free(copy);
-            return ERR_INVAL;
-        }
-        count++;
-    }
-    mem_free(copy);
-    *ret = list;
-    *ret_count = count;
-    return 0;
-}
-
 static uint32_t or_default(uint32_t value, uint32_t other)
 {
     return value > 0 ? value : other;
@@ -187,7 +163,7 @@ int client_new(uv_loop_t *loop, const struct client_conf *conf, const struct cli
     uint32_t server_count;
     struct client *c;
 
-    if (servers_parse(conf->servers, &servers, &server_count) != 0) {
+    if (net_addr_list_parse(conf->servers, &servers, &server_count) != 0) {
         return ERR_INVAL;
     }
     c = mem_zalloc(sizeof(*c));

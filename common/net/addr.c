@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "mem.h"
 #include "stream.h"
 
 static int port_parse(const char *text, uint16_t *ret)
@@ -73,4 +74,27 @@ void net_addr_text(const struct net_addr *addr, char *ret, size_t cap)
     } else {
         snprintf(ret, cap, "%s:%u", addr->host, addr->port);
     }
+}
+
+int net_addr_list_parse(const char *text, struct net_addr **ret, uint32_t *ret_count)
+{
+    char *copy = mem_strdup(text);
+    char *rest = copy;
+    char *one;
+    struct net_addr *list = NULL;
+    uint32_t count = 0;
+
+    while ((one = strsep(&rest, "+")) != NULL) {
+        list = mem_realloc(list, (count + 1) * sizeof(*list));
+        if (net_addr_parse(one, &list[count]) != 0) {
+            mem_free(list);
+            mem_free(copy);
+            return ERR_INVAL;
+        }
+        count++;
+    }
+    mem_free(copy);
+    *ret = list;
+    *ret_count = count;
+    return 0;
 }

@@ -48,6 +48,9 @@ struct net_addr {
 int net_addr_parse(const char *text, struct net_addr *ret); /* 0 or ERR_INVAL */
 void net_addr_text(const struct net_addr *addr, char *ret, size_t cap);
 
+/* "A+B+...", at least one address; *ret is the caller's, for mem_free(). 0 or ERR_INVAL. */
+int net_addr_list_parse(const char *text, struct net_addr **ret, uint32_t *ret_count);
+
 /* Starts connecting. on_connect runs once: err 0 and the stream is ready; or ERR_CLOSED (refused,
  * unreachable, unknown host, closed by the owner meanwhile) or ERR_TIMEOUT, and that is the last
  * callback: no on_close. */
