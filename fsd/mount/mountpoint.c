@@ -16,14 +16,14 @@
 
 /* --- what is mounted ------------------------------------------------------------------------- */
 
-/* Blanks and the like are written as three octal digits. */
+/* Blanks and the like are written as three octal digits; no path holds \000, which would end it. */
 static void unescape(char *text)
 {
     char *to = text;
 
     for (const char *at = text; *at != '\0'; to++) {
         if (at[0] == '\\' && at[1] >= '0' && at[1] <= '3' && at[2] >= '0' && at[2] <= '7' &&
-            at[3] >= '0' && at[3] <= '7') {
+            at[3] >= '0' && at[3] <= '7' && strncmp(at, "\\000", 4) != 0) {
             *to = (char)((at[1] - '0') * 64 + (at[2] - '0') * 8 + (at[3] - '0'));
             at += 4;
         } else {
