@@ -44,6 +44,9 @@ struct parser {
     struct conf *conf;
     const char *path;
     char *note;
+    char key[64]; /* of the line before */
+    FILE *file;
+    int line;
 };
 
 static int mistake(char *note, const char *where, const char *what, const char *value)
@@ -81,6 +84,16 @@ static int copy_text(char *to, size_t cap, const char *from)
     return 0;
 }
 
+static bool host_is_valid(const char *host)
+{
+    for (; *host != '\0'; host++) {
+        if ((unsigned char)*host <= ' ' || *host == 127 || strchr("[]/", *host) != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* "HOST:PEERPORT:CLIENTPORT"; a host with colons (IPv6) stands in brackets. */
 static const char *member_add(struct conf *c, const char *id_text, const char *address)
 {
@@ -109,7 +122,8 @@ static const char *member_add(struct conf *c, const char *id_text, const char *a
         peer[-2] = '\0';
         host++;
     }
-    if (parse_number(peer, 1, 65535, &v) != 0 || copy_text(m.host, sizeof(m.host), host) != 0) {
+    if (parse_number(peer, 1, 65535, &v) != 0 || copy_text(m.host, sizeof(m.host), host) != 0 ||
+        !host_is_valid(m.host)) {
         return "a member is HOST:PEERPORT:CLIENTPORT, not";
     }
     m.peer_port = (uint16_t)v;
@@ -198,6 +212,10 @@ static int on_key(void *ctx, const char *section, const char *key, const char *v
     const char *what = set_key(p->conf, section, key, value);
     char where[300];
 
+    if (what == NULL && strcmp(key, p->key) == 0) { /* inih takes an indented line for a value */
+        what = "given twice, or an indented line behind it:";
+    }
+    snprintf(p->key, sizeof(p->key), "%s", key);
     if (what == NULL) {
         return 1;
     }
@@ -208,23 +226,51 @@ static int on_key(void *ctx, const char *section, const char *key, const char *v
     return 0;
 }
 
-static int parse_file(const char *path, struct conf *c, char *note)
+/* fgets() for inih, which would take the rest of a line that is too long for it for another one. */
+static char *read_line(char *to, int cap, void *ctx)
 {
-    struct parser p = {c, path, note};
+    struct parser *p = ctx;
     char where[300];
-    int line = ini_parse(path, on_key, &p);
 
-    if (line == -1) {
-        return mistake(note, path, strerror(errno), "");
+    if (fgets(to, cap, p->file) == NULL) {
+        return NULL;
     }
-    if (line == 0) {
-        return 0;
+    p->line++;
+    if (strlen(to) == (size_t)cap - 1 && to[cap - 2] != '\n' && !feof(p->file)) {
+        snprintf(where, sizeof(where), "%.200s: line %d", p->path, p->line);
+        mistake(p->note, where, "too long", "");
+        return NULL;
     }
-    if (note[0] == '\0') {
+    return to;
+}
+
+static int parse_stream(FILE *file, const char *path, struct conf *c, char *note)
+{
+    struct parser p = {.conf = c, .path = path, .note = note, .file = file};
+    char where[300];
+    int line = ini_parse_stream(read_line, &p, on_key, &p);
+
+    if (line != 0 && note[0] == '\0') {
         snprintf(where, sizeof(where), "%.200s: line %d", path, line);
         mistake(note, where, "neither a [section] nor KEY = VALUE", "");
     }
-    return 2;
+    if (ferror(file) && note[0] == '\0') {
+        mistake(note, path, strerror(errno), "");
+    }
+    return note[0] == '\0' ? 0 : 2;
+}
+
+static int parse_file(const char *path, struct conf *c, char *note)
+{
+    FILE *file = fopen(path, "re");
+    int rc;
+
+    if (file == NULL) {
+        return mistake(note, path, strerror(errno), "");
+    }
+    rc = parse_stream(file, path, c, note);
+    fclose(file);
+    return rc;
 }
 
 static int parse_ensemble(struct conf *c, const char *list, char *note)
@@ -320,18 +366,41 @@ static int parse_flag(int opt, struct conf *c, char *note)
     return 0; /* --config was read before */
 }
 
+static const struct conf defaults = {
+    .log_level = LOG_INFO,
+    .heartbeat_ms = 100,
+    .election_min_ms = 500,
+    .election_max_ms = 1000,
+    .snapshot_entries = 100000,
+    .snapshots_kept = 2,
+    .segment_size = STORE_SEGMENT_SIZE_DEFAULT,
+    .value_size_max = VALUE_SIZE_DEFAULT,
+};
+
+int conf_parse_text(const char *text, size_t size, struct conf *ret, char *note)
+{
+    FILE *file = fmemopen((void *)(uintptr_t)text, size, "re");
+    struct conf c = defaults;
+    int rc;
+
+    note[0] = '\0';
+    if (file == NULL) {
+        return mistake(note, "text", strerror(errno), "");
+    }
+    rc = parse_stream(file, "text", &c, note);
+    fclose(file);
+    if (rc == 0) {
+        rc = check_whole(&c, note);
+    }
+    if (rc == 0) {
+        *ret = c;
+    }
+    return rc;
+}
+
 int conf_parse(int argc, char **argv, struct conf *ret, char *note)
 {
-    struct conf c = {
-        .log_level = LOG_INFO,
-        .heartbeat_ms = 100,
-        .election_min_ms = 500,
-        .election_max_ms = 1000,
-        .snapshot_entries = 100000,
-        .snapshots_kept = 2,
-        .segment_size = STORE_SEGMENT_SIZE_DEFAULT,
-        .value_size_max = VALUE_SIZE_DEFAULT,
-    };
+    struct conf c = defaults;
     int opt;
     int rc;
 

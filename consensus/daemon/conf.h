@@ -38,6 +38,9 @@ struct conf {
 enum { CONF_NOTE_SIZE = 512 };
 int conf_parse(int argc, char **argv, struct conf *ret, char *note);
 
+/* The same for the text of a file alone; 0 or 2. */
+int conf_parse_text(const char *text, size_t size, struct conf *ret, char *note);
+
 const struct conf_member *conf_self(const struct conf *c);
 
 /* The ensemble's identity: a hash of its name, or of the members' ids and peer addresses. */
