@@ -144,6 +144,11 @@ bool record_get_session(const uint8_t *body, size_t size, struct tree_session *r
 bool record_get_slot(const uint8_t *body, size_t size, struct reply *ret); /* name: in `body` */
 bool record_get_end(const uint8_t *body, size_t size, struct record_end *ret);
 
+/* --- tree_loader.c --- */
+
+/* What was loaded so far, for tests that complete an image. */
+const struct tree *tree_loader_tree(const struct tree_loader *l);
+
 /* --- tree_digest.c --- */
 
 uint64_t value_hash(const struct blob *value);

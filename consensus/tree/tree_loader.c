@@ -39,6 +39,11 @@ struct tree_loader *tree_loader_new(void)
     return l;
 }
 
+const struct tree *tree_loader_tree(const struct tree_loader *l)
+{
+    return l->tree;
+}
+
 void tree_loader_free(struct tree_loader *l)
 {
     if (l == NULL) {

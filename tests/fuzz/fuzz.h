@@ -10,7 +10,8 @@
  * it stops the process when a property does not hold. */
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
-/* Appends valid input number i modulo those there are: where fuzz_main.c starts its mutations. */
+/* Appends meaningful input number i modulo those there are: where fuzz_main.c starts its mutations,
+ * and what it writes to a new corpus. */
 void fuzz_seed(unsigned i, struct buf *b);
 
 #endif

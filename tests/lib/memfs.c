@@ -175,6 +175,7 @@ static int mem_open(void *ctx, const char *name, int flags, int mode)
         dir_change(fs, "", name, i);
     } else {
         i = inode_ref(e->inode);
+        i->is_spoiled = i->is_spoiled && !(flags & O_TRUNC); /* it gets other blocks */
         if ((flags & O_TRUNC) && i->now_size > 0) {
             memset(i->now, 0, i->now_size);
             inode_touch(i, 0, i->now_size);
