@@ -239,8 +239,8 @@ static void ask_alone(struct clients *cs, struct client *c, uint64_t now_us)
 
     if (kind == 0) {
         r.op = OP_SESSION_CLOSE;
-    } else if (kind < 5) { /* stay away; now and then for so long that the session expires */
-        uint64_t away_ms = client_roll(c, 2 * cs->conf.session_timeout_ms / (kind == 1 ? 1 : 8));
+    } else if (kind < 5) { /* stay away, at times for so long that the session expires */
+        uint64_t away_ms = client_roll(c, cs->conf.session_timeout_ms) * (kind < 3 ? 3 : 1) / 2;
 
         client_leave(cs, c, now_us, 1000 * away_ms);
         return;
