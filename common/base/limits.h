@@ -13,11 +13,13 @@ enum {
 
     /* Client protocol. */
     CLIENT_FRAME_SIZE_MAX = VALUE_SIZE_MAX + (64 << 10),
-    CLIENT_REQUESTS_MAX = 4096,   /* requests in flight of one session; also its reply slots */
-    CLIENT_LABEL_SIZE_MAX = 64,   /* bytes of the name a session gives itself */
-    INTEREST_IDS_MAX = 4096,      /* directories in one INTEREST or FORGET request */
-    READDIR_SIZE_MAX = 256 << 10, /* bytes of entries in one READDIR reply */
-    STATUS_FIELDS_MAX = 64,       /* key/value pairs in one STATUS reply */
+    CLIENT_REQUESTS_MAX = 4096,      /* requests in flight of one session; also its reply slots */
+    CLIENT_LABEL_SIZE_MAX = 64,      /* bytes of the name a session gives itself */
+    INTEREST_IDS_MAX = 4096,         /* directories in one INTEREST or FORGET request */
+    READDIR_SIZE_MAX = 256 << 10,    /* bytes of entries in one READDIR reply */
+    STATUS_FIELDS_MAX = 64,          /* key/value pairs in one STATUS reply */
+    BACKUP_PIECE_SIZE_MAX = 1 << 20, /* bytes of the image in one BACKUP reply */
+    BACKUPS_MAX = 2,                 /* images that a member holds for backups at a time */
     SESSION_TIMEOUT_MS_MIN = 1000,
     SESSION_TIMEOUT_MS_MAX = 3600 * 1000,
     SESSION_TIMEOUT_MS_DEFAULT = 10 * 1000,

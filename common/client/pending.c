@@ -59,6 +59,7 @@ static void request_copy(struct pending *p, const struct request *r)
     case OP_STATUS:
     case OP_SYNC:
     case OP_PING:
+    case OP_BACKUP:
     case OP_SETATTR:
     case OP_SESSION_CLOSE:
         return; /* owns nothing */

@@ -45,6 +45,15 @@ static const struct layout status_element = LAYOUT(struct status_field,
 static const struct layout status = LAYOUT(struct reply,
     FIELD_EACH(reply, u.status.fields, u.status.count, &status_element, STATUS_FIELDS_MAX));
 
+static const struct layout backup = LAYOUT(struct reply,
+    FIELD(reply, u.backup.cluster_lo),
+    FIELD(reply, u.backup.cluster_hi),
+    FIELD(reply, u.backup.epoch),
+    FIELD(reply, u.backup.chain_lo),
+    FIELD(reply, u.backup.chain_hi),
+    FIELD(reply, u.backup.total),
+    FIELD_UP_TO(reply, u.backup.bytes, BACKUP_PIECE_SIZE_MAX));
+
 static const struct layout create = LAYOUT(struct reply,
     FIELD_IN(reply, u.create.attr, &layout_attr),
     FIELD(reply, u.create.name));
@@ -83,6 +92,8 @@ const struct layout *codec_reply_body(enum op op)
         return &statfs;
     case OP_STATUS:
         return &status;
+    case OP_BACKUP:
+        return &backup;
     case OP_CREATE:
         return &create;
     case OP_REMOVE:

@@ -44,6 +44,10 @@ static const struct layout interest = LAYOUT(struct request,
     FIELD(request, u.interest.index_from),
     FIELD_EACH(request, u.interest.ids, u.interest.count, &id_element, INTEREST_IDS_MAX));
 
+static const struct layout backup = LAYOUT(struct request,
+    FIELD(request, u.backup.offset),
+    FIELD_RANGE(request, u.backup.size_max, 1, BACKUP_PIECE_SIZE_MAX));
+
 static const struct layout create = LAYOUT(struct request,
     FIELD(request, u.create.dir),
     FIELD(request, u.create.name),
@@ -110,6 +114,8 @@ const struct layout *codec_request_body(enum op op)
     case OP_INTEREST:
     case OP_FORGET:
         return &interest;
+    case OP_BACKUP:
+        return &backup;
     case OP_CREATE:
         return &create;
     case OP_SET:

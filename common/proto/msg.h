@@ -57,6 +57,7 @@ enum op {
     OP_PING = 9,
     OP_INTEREST = 10, /* subscribe to directories, and repeat their events after an index */
     OP_FORGET = 11,   /* end subscriptions */
+    OP_BACKUP = 12,   /* the image of the whole tree, piece by piece */
     /* Writes: log entries, exactly once per (session, xid). */
     OP_CREATE = 32,
     OP_SET = 33,
@@ -140,6 +141,10 @@ struct request {
             const uint64_t *ids; /* owned by the decoder's arena, see codec.h */
         } interest;              /* also OP_FORGET */
         struct {
+            uint64_t offset;   /* 0: take the state as it is now; else go on with that one */
+            uint32_t size_max; /* bytes wanted, at most BACKUP_PIECE_SIZE_MAX */
+        } backup;
+        struct {
             uint64_t dir;
             struct name name;
             enum node_type type;
@@ -219,6 +224,13 @@ struct reply {
             uint32_t count;
             struct status_field *fields; /* owned by the decoder's arena */
         } status;
+        struct {
+            uint64_t cluster_lo, cluster_hi; /* the ensemble's id */
+            uint64_t epoch;                  /* of the entry at reply.index, and its chain */
+            uint64_t chain_lo, chain_hi;
+            uint64_t total;     /* bytes of the image */
+            struct blob *bytes; /* of it, from the offset asked for */
+        } backup;               /* reply.index is that of the image, for all of its pieces */
         struct {
             struct attr attr;
             struct name name; /* as given or as made */

@@ -233,6 +233,7 @@ static int load_tree(struct member *m, const struct store_recovered *rec, struct
 static void node_conf_fill(const struct conf *conf, struct node_conf *ret)
 {
     *ret = (struct node_conf){
+        .cluster = conf_cluster(conf),
         .value_size_max = conf->value_size_max,
         .snapshot_entries = conf->snapshot_entries,
         .request_deadline_ms_max = OPERATION_DEADLINE_MS_MAX,

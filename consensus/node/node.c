@@ -87,6 +87,7 @@ void node_free(struct node *n)
     }
     mem_free(n->held);
     node_snap_done(n);
+    node_backup_done(n);
     node_window_done(&n->window);
     zab_out_clear(&n->todo);
     zab_out_done(&n->todo);
@@ -127,6 +128,7 @@ static void housekeep(struct node *n)
     n->housekeeping_ms = n->now.mono_ms;
     node_pipeline_expire(n);
     node_sync_housekeep(n);
+    node_backup_housekeep(n);
     node_session_housekeep(n, gap_ms);
     node_snap_maybe_take(n);
 }

@@ -58,6 +58,7 @@ struct node_io {
 
 struct node_conf {
     struct zab_conf zab;
+    struct hash128 cluster;    /* the ensemble's id, told with backups */
     uint32_t value_size_max;   /* stamped on transactions when this member leads */
     uint64_t snapshot_entries; /* a snapshot after this many entries */
     uint32_t request_deadline_ms_max;

@@ -43,6 +43,7 @@ void node_client_closed(struct node *n, uint64_t conn)
     }
     node_session_detach(n, c);
     node_sync_drop(n, conn);
+    node_backup_drop(n, conn);
     HASH_DEL(n->conns, c);
     mem_free(c);
 }
@@ -314,6 +315,8 @@ static int request(struct node *n, struct node_conn *conn, const struct request 
         node_pipeline_submit(n, conn, q, bytes, size);
     } else if (q->op == OP_SYNC) {
         node_sync_begin(n, conn, q);
+    } else if (q->op == OP_BACKUP) {
+        node_backup_piece(n, conn, q);
     } else {
         read_request(n, conn, q);
     }

@@ -114,6 +114,14 @@ struct node_export { /* a state that is being sent to a follower, a few pieces a
     size_t at; /* sent up to here */
 };
 
+struct node_backup { /* the state as of `pos`, for the client of one stream */
+    uint64_t conn;
+    struct zab_pos pos;
+    struct buf image;
+    size_t at;         /* handed out up to here */
+    uint64_t asked_ms; /* last time */
+};
+
 struct node_parked { /* a forwarded request that came before this leader could serve */
     uint64_t session;
     struct blob *bytes;
@@ -146,6 +154,8 @@ struct node {
     struct node_install install;
     struct node_export exports[MEMBERS_MAX];
     uint32_t export_count;
+    struct node_backup backups[BACKUPS_MAX];
+    uint32_t backup_count;
 
     /* Clients. */
     struct node_conn *conns;
@@ -187,6 +197,7 @@ enum {
     WAITERS_MAX = 65536,
     PARKED_MAX = 65536,
     PARKED_BYTES_MAX = 256 << 20,
+    BACKUP_IDLE_MS = 60000,        /* an image that nobody asks for is dropped */
     EXPORT_MS = 10,                /* between two looks at a link that takes a state */
     EXPORT_PIECE_SIZE = 128 << 10, /* a heartbeat waits behind few of these */
     EXPORT_QUEUED_MAX = 256 << 10, /* no piece is added while so many bytes wait on the link */
@@ -212,6 +223,12 @@ void node_snap_on_role(struct node *n);
 void node_snap_on_link_down(struct node *n, uint32_t peer);
 void node_snap_piece(struct node *n, uint32_t peer, const struct peer_msg *m);
 void node_snap_on_stored(struct node *n);
+
+/* node_backup.c: whole states for clients. */
+void node_backup_piece(struct node *n, struct node_conn *conn, const struct request *q);
+void node_backup_drop(struct node *n, uint64_t conn);
+void node_backup_housekeep(struct node *n);
+void node_backup_done(struct node *n);
 
 /* node_apply.c */
 void node_apply(struct node *n, uint64_t index);

@@ -84,7 +84,7 @@ Test(proto_malformed, unknown_kinds_ops_and_errors_are_refused)
     REFUSED("\x95\x03\x09\x01\x00\x00", "kind 3");
     REFUSED("\x95\xff\x09\x01\x00\x00", "kind -1");
     REFUSED("\x95\x00\x00\x01\x00\x00", "op 0");
-    REFUSED("\x95\x00\x0c\x01\x00\x00", "op 12");
+    REFUSED("\x95\x00\x0d\x01\x00\x00", "op 13");
     REFUSED("\x95\x00\x42\x01\x00\x00", "op 66");
     REFUSED("\x95\x00\xcf\x00\x00\x00\x01\x00\x00\x00\x09\x01\x00\x00", "op 2^32 + 9");
     REFUSED("\x95\x01\x02\x05\x01\x2a", "err 1");
@@ -210,6 +210,10 @@ Test(proto_malformed, enums_flags_and_masks_out_of_range_are_refused)
     REFUSED("\x98\x00\x24\x01\x00\x00\x01\xc4\x01\x61\x02", "flag 2");
     /* READDIR: dir 1, after 0, 256 KiB and a byte. */
     REFUSED("\x98\x00\x05\x01\x00\x00\x01\x00\xce\x00\x04\x00\x01", "size_max");
+    /* BACKUP: offset 0, 1 MiB and less, a byte more, nothing. */
+    ACCEPTED("\x97\x00\x0c\x01\x00\x00\x00\xce\x00\x10\x00\x00");
+    REFUSED("\x97\x00\x0c\x01\x00\x00\x00\xce\x00\x10\x00\x01", "size_max");
+    REFUSED("\x97\x00\x0c\x01\x00\x00\x00\x00", "size_max 0");
 }
 
 Test(proto_malformed, a_session_key_has_16_bytes)

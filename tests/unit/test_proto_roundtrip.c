@@ -74,6 +74,10 @@ static void assert_read_request(const struct request *a, const struct request *b
     case OP_SYNC:
         EQ(u.sync.quorum);
         break;
+    case OP_BACKUP:
+        EQ(u.backup.offset);
+        EQ(u.backup.size_max);
+        break;
     case OP_INTEREST:
     case OP_FORGET:
         EQ(u.interest.index_from);
@@ -198,6 +202,15 @@ static void assert_reply_body(const struct reply *a, const struct reply *b)
         EQ(u.statfs.nodes_max);
         EQ(u.statfs.bytes);
         EQ(u.statfs.bytes_max);
+        break;
+    case OP_BACKUP:
+        EQ(u.backup.cluster_lo);
+        EQ(u.backup.cluster_hi);
+        EQ(u.backup.epoch);
+        EQ(u.backup.chain_lo);
+        EQ(u.backup.chain_hi);
+        EQ(u.backup.total);
+        BLOB_EQ(u.backup.bytes);
         break;
     case OP_STATUS:
         assert_status(a, b);

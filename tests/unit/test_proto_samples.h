@@ -11,12 +11,12 @@
  * once with everything empty or least, once with everything full or greatest. A sample owns what a
  * decoded message owns: codec_message_done(). */
 
-enum { SAMPLE_OPS = 18, SAMPLE_COUNT = 2 * (SAMPLE_OPS + SAMPLE_OPS + 2 + 1) };
+enum { SAMPLE_OPS = 19, SAMPLE_COUNT = 2 * (SAMPLE_OPS + SAMPLE_OPS + 2 + 1) };
 
 static const enum op sample_ops[SAMPLE_OPS] = {
-    OP_HELLO,  OP_LOOKUP, OP_GETATTR, OP_READ,     OP_READDIR,      OP_STATFS,
-    OP_STATUS, OP_SYNC,   OP_PING,    OP_INTEREST, OP_FORGET,       OP_CREATE,
-    OP_SET,    OP_APPEND, OP_SETATTR, OP_REMOVE,   OP_SESSION_OPEN, OP_SESSION_CLOSE,
+    OP_HELLO,  OP_LOOKUP,  OP_GETATTR,  OP_READ,         OP_READDIR,       OP_STATFS, OP_STATUS,
+    OP_SYNC,   OP_PING,    OP_INTEREST, OP_FORGET,       OP_BACKUP,        OP_CREATE, OP_SET,
+    OP_APPEND, OP_SETATTR, OP_REMOVE,   OP_SESSION_OPEN, OP_SESSION_CLOSE,
 };
 
 static const struct name sample_name = {"\xff a name\0with any byte \n", 24};
@@ -91,6 +91,10 @@ static inline void sample_request_most(enum op op, struct request *r)
         r->u.interest.count = sizeof(ids) / sizeof(ids[0]);
         r->u.interest.ids = mem_dup(ids, sizeof(ids));
         break;
+    case OP_BACKUP:
+        r->u.backup.offset = UINT64_MAX;
+        r->u.backup.size_max = BACKUP_PIECE_SIZE_MAX;
+        break;
     case OP_CREATE:
         r->u.create.dir = UINT64_MAX;
         r->u.create.name = sample_name;
@@ -148,6 +152,8 @@ static inline void sample_request(enum op op, bool most, struct request *r)
         sample_request_most(op, r);
     } else if (op == OP_CREATE) {
         r->u.create.type = NODE_FILE;
+    } else if (op == OP_BACKUP) {
+        r->u.backup.size_max = 1;
     }
 }
 
@@ -191,6 +197,15 @@ static inline void sample_reply_most(enum op op, struct reply *r)
     case OP_STATUS:
         r->u.status.count = 2;
         r->u.status.fields = mem_dup(fields, sizeof(fields));
+        break;
+    case OP_BACKUP:
+        r->u.backup.cluster_lo = UINT64_MAX;
+        r->u.backup.cluster_hi = UINT64_MAX - 1;
+        r->u.backup.epoch = UINT64_MAX - 2;
+        r->u.backup.chain_lo = UINT64_MAX - 3;
+        r->u.backup.chain_hi = UINT64_MAX - 4;
+        r->u.backup.total = UINT64_MAX - 5;
+        r->u.backup.bytes = blob_new("image", 5);
         break;
     case OP_CREATE:
         r->u.create.attr = sample_attr_most;
