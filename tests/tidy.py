@@ -24,7 +24,8 @@ LAYERS = {
     "consensus/daemon": ["consensus/node", "consensus/zab", "consensus/tree", "consensus/wire",
                          "consensus/store", "common/net", "common/proto", "common/base"],
     "fsd/mount": ["common/client", "common/net", "common/proto", "common/base"],
-    "fsd/ctl": ["common/client", "common/net", "common/proto", "common/base", "consensus/store"],
+    "fsd/ctl": ["common/client", "common/net", "common/proto", "common/base", "consensus/store",
+                "consensus/tree"],
 }
 # Headers of libraries that only some folders may include.
 FOREIGN = {

@@ -100,6 +100,8 @@ static int take_option(struct ctl_args *args, int letter, const char *text)
         return take_value(args, CTL_OPT_MEMBERS, text);
     case 'x':
         return take_value(args, CTL_OPT_VERBOSE, NULL);
+    case 'f':
+        return take_value(args, CTL_OPT_FORCE, NULL);
     case 'h':
         args->help = true;
         return CTL_OK;
@@ -112,13 +114,21 @@ static int take_option(struct ctl_args *args, int letter, const char *text)
 int ctl_args_parse(int argc, char **argv, struct ctl_args *ret)
 {
     static const struct option options[] = {
-        {"servers", required_argument, NULL, 's'},  {"json", no_argument, NULL, 'j'},
-        {"deadline", required_argument, NULL, 't'}, {"parents", no_argument, NULL, 'p'},
-        {"recursive", no_argument, NULL, 'r'},      {"long", no_argument, NULL, 'l'},
-        {"create", no_argument, NULL, 'c'},         {"if-version", required_argument, NULL, 'v'},
-        {"dir", required_argument, NULL, 'd'},      {"members", required_argument, NULL, 'm'},
-        {"verbose", no_argument, NULL, 'x'},        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},        {NULL, 0, NULL, 0},
+        {"servers", required_argument, NULL, 's'},
+        {"json", no_argument, NULL, 'j'},
+        {"deadline", required_argument, NULL, 't'},
+        {"parents", no_argument, NULL, 'p'},
+        {"recursive", no_argument, NULL, 'r'},
+        {"long", no_argument, NULL, 'l'},
+        {"create", no_argument, NULL, 'c'},
+        {"if-version", required_argument, NULL, 'v'},
+        {"dir", required_argument, NULL, 'd'},
+        {"members", required_argument, NULL, 'm'},
+        {"verbose", no_argument, NULL, 'x'},
+        {"force", no_argument, NULL, 'f'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
     };
     struct ctl_args args = {.servers = getenv("ZABFS_SERVERS")};
     int letter;

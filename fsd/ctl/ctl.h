@@ -33,6 +33,7 @@ enum ctl_option {
     CTL_OPT_DIR = 1 << 8,
     CTL_OPT_MEMBERS = 1 << 9,
     CTL_OPT_VERBOSE = 1 << 10,
+    CTL_OPT_FORCE = 1 << 11,
     CTL_OPT_GLOBAL = CTL_OPT_SERVERS | CTL_OPT_JSON | CTL_OPT_DEADLINE,
 };
 
@@ -102,6 +103,7 @@ int ctl_run_set(const struct ctl_args *args, struct ctl_session *s, char **words
 int ctl_run_create(const struct ctl_args *args, struct ctl_session *s, char **words);
 int ctl_run_mkdir(const struct ctl_args *args, struct ctl_session *s, char **words);
 int ctl_run_rm(const struct ctl_args *args, struct ctl_session *s, char **words);
+int ctl_run_backup(const struct ctl_args *args, struct ctl_session *s, char **words);
 int ctl_run_fsck(const struct ctl_args *args, struct ctl_session *s, char **words);
 int ctl_run_dev(const struct ctl_args *args, struct ctl_session *s, char **words);
 

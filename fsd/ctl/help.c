@@ -101,6 +101,21 @@ const struct ctl_command ctl_commands[] = {
          "Needs no quorum. Fails (exit 1) if a server does not answer; the others are printed.\n"
          "The deadline is for each server; default 3 seconds.\n"
          "With --json: an array of objects.\n"},
+    {.name = "backup",
+     .options = CTL_OPT_GLOBAL | CTL_OPT_FORCE,
+     .words_min = 1,
+     .words_max = 1,
+     .run = ctl_run_backup,
+     .synopsis = "backup [--force] FILE",
+     .summary = "copy the whole tree, as it is at one moment, into a file of this machine",
+     .text =
+         "All that was acknowledged anywhere before the command began is in it. The ensemble\n"
+         "serves on meanwhile. The file is written as FILE.tmp, read back, checked and renamed;\n"
+         "a backup that fails or is interrupted leaves nothing behind. When the member that is\n"
+         "asked goes away, the next one of the list is asked, from the beginning.\n"
+         "zabd --restore FILE begins a new ensemble with it.\n\n"
+         "  --force         replace FILE if it exists\n\n"
+         "With --json: {\"file\",\"index\",\"epoch\",\"size\"}.\n"},
     {.name = "fsck",
      .options = CTL_OPT_JSON | CTL_OPT_VERBOSE,
      .words_min = 1,
