@@ -180,6 +180,7 @@ static int mem_open(void *ctx, const char *name, int flags, int mode)
             memset(i->now, 0, i->now_size);
             inode_touch(i, 0, i->now_size);
             i->now_size = 0;
+            i->is_spoiled = false; /* the block is given back */
         }
     }
     fs->handles = mem_realloc(fs->handles, (fs->handle_count + 1) * sizeof(*fs->handles));

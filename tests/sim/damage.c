@@ -179,6 +179,7 @@ static bool rot_byte(struct sim_member *m, const char *name)
     for (int tries = 0; tries < 50 && bytes[at] == 0; tries++) {
         at = sim_below(m->w, size); /* rather where something is */
     }
+    sim_note(m->w, "member=%u rot %s at %zu", m->id, name, at);
     memfs_flip(m->fs, name, at);
     return true;
 }
@@ -208,6 +209,7 @@ bool damage_rot(struct sim_member *m)
         size_t size;
 
         memfs_bytes(m->fs, name, &size);
+        sim_note(m->w, "member=%u block of %s unreadable", m->id, name);
         memfs_spoil(m->fs, name, sim_below(m->w, size / BLOCK_BYTES + 1));
         return true;
     }
@@ -226,12 +228,14 @@ bool damage_lose(struct sim_member *m, bool misdirected)
         return false;
     }
     damage_mark(m);
+    sim_note(m->w, "member=%u loses block %zu of %s", m->id, from, name);
     memcpy(block, memfs_bytes(m->fs, name, &size) + from * BLOCK_BYTES, BLOCK_BYTES);
     if (misdirected) {
         other = memfs_name(m->fs, sim_below(m->w, file_count(m)));
         memfs_bytes(m->fs, other, &size);
         to = size / BLOCK_BYTES > 0 ? sim_below(m->w, size / BLOCK_BYTES) : 0;
         if (size >= BLOCK_BYTES && (other != name || to != from)) {
+            sim_note(m->w, "... which goes to block %zu of %s", to, other);
             memfs_set(m->fs, other, to * BLOCK_BYTES, block, BLOCK_BYTES);
         }
     }

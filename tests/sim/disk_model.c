@@ -42,6 +42,19 @@ bool disk_chain(const struct world *w, const struct sim_disk *d, uint64_t index,
     return true;
 }
 
+/* A log is a promise, too: of the epoch of its last entry. */
+uint64_t disk_promise(const struct world *w, const struct sim_disk *d)
+{
+    uint64_t epoch = 0;
+
+    if (d->last > d->base) {
+        epoch = at(d, d->last)->epoch;
+    } else if (d->last > 0 && d->last <= w->ledger.count) {
+        epoch = ledger_at(&w->ledger, d->last)->epoch;
+    }
+    return epoch > d->promised ? epoch : d->promised;
+}
+
 static void push(struct sim_disk *d, const struct store_entry *e)
 {
     size_t count = d->last - d->base;
@@ -224,6 +237,19 @@ static void take_over(struct world *w, struct sim_member *m, const struct store_
     m->disk = now;
 }
 
+/* A read failed in the recovery before, and not in this one: what was missing is there again. */
+static bool came_back(const struct world *w, const struct sim_member *m,
+                      const struct store_recovered *rec)
+{
+    uint64_t index = m->lost.last;
+    struct hash128 chain;
+
+    return rec->promised_epoch == m->disk.promised && disk_chain(w, &m->lost, index, &chain) &&
+           (index == rec->snapshot.index ||
+            (index > rec->snapshot.index && index <= last_of(rec).index &&
+             hash128_equal(rec->entries[index - rec->snapshot.index - 1].chain, chain)));
+}
+
 void disk_recovered(struct world *w, struct sim_member *m, const struct store_recovered *rec)
 {
     size_t next = 0;
@@ -239,6 +265,7 @@ void disk_recovered(struct world *w, struct sim_member *m, const struct store_re
         if (!m->damaged) {
             sim_fail(w, "member %u finds its sound disk faulty: %s", m->id, rec->note);
         }
+        m->lost_unread = m->unread;
         take_over(w, m, rec);
         m->replaced = false;
         disk_drop_pending(m);
@@ -247,6 +274,10 @@ void disk_recovered(struct world *w, struct sim_member *m, const struct store_re
     while (!found && next < m->pending_count) {
         disk_apply(w, m, &m->pending[next++]);
         found = matches(w, &m->disk, rec);
+    }
+    if (!found && m->lost_unread && came_back(w, m, rec)) {
+        found = true;
+        take_over(w, m, rec);
     }
     if (!found) {
         struct store_pos last = last_of(rec);

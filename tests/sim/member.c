@@ -168,10 +168,7 @@ static void io_log(void *ctx, enum log_level level, const char *mod, const char 
     struct sim_member *m = ctx;
 
     (void)level;
-    if (m->w->print) {
-        printf("%10" PRIu64 ".%06" PRIu64 " member=%u mod=%s %s\n", m->w->now_us / SIM_SECOND,
-               m->w->now_us % SIM_SECOND, m->id, mod, text);
-    }
+    sim_note(m->w, "member=%u mod=%s %s", m->id, mod, text);
 }
 
 static void io_stop(void *ctx, const char *reason)
@@ -327,6 +324,7 @@ static void arm_recovery(struct sim_member *m)
 {
     struct world *w = m->w;
 
+    m->unread = false;
     if (w->in_core[m->id] || w->phase > 0) {
         return;
     }
@@ -338,6 +336,7 @@ static void arm_recovery(struct sim_member *m)
     }
     if (w->mix.faults[SIM_EIO] && damage_allowed(w, m) && sim_chance(w, 5)) {
         memfs_fail_at(m->fs, MEMFS_READ, sim_between(w, 1, 8));
+        m->unread = true;
         damage_mark(m); /* what could not be read is gone, as far as recovery can tell */
     }
 }
@@ -401,12 +400,11 @@ static void start(struct sim_member *m)
     w->counts.restarts++;
     w->counts.torn_tails += rec.torn_tail;
     w->counts.faulty += rec.faulty;
-    if (w->print) {
-        printf("member=%u recovered new=%d snapshot=%" PRIu64 " entries=%zu promised=%" PRIu64
-               " torn=%d faulty=%d claimed=%" PRIu64 " note=\"%s\"\n",
-               m->id, rec.is_new, rec.snapshot.index, rec.entry_count, rec.promised_epoch,
-               rec.torn_tail, rec.faulty, rec.claimed_index, rec.note);
-    }
+    sim_note(w,
+             "member=%u recovered new=%d snapshot=%" PRIu64 " entries=%zu promised=%" PRIu64
+             " torn=%d faulty=%d claimed=%" PRIu64 " note=\"%s\"",
+             m->id, rec.is_new, rec.snapshot.index, rec.entry_count, rec.promised_epoch,
+             rec.torn_tail, rec.faulty, rec.claimed_index, rec.note);
     disk_recovered(w, m, &rec);
     damage_recovered(m, &rec);
     m->life++;
@@ -464,6 +462,7 @@ void member_crash(struct sim_member *m, bool power)
     } else {
         w->counts.kills++;
     }
+    sim_note(w, "member=%u dies%s", m->id, power ? ", power fails" : "");
     crash_storage(m);
     store_close(m->store);
     m->store = NULL;

@@ -210,6 +210,7 @@ static void damage(struct world *w, enum sim_fault fault)
 
 static void strike(struct world *w, enum sim_fault fault)
 {
+    sim_note(w, "fault %d", fault);
     switch (fault) {
     case SIM_KILL:
         crash(w, false);
@@ -345,13 +346,15 @@ void nemesis_calm(struct world *w, uint32_t id)
     }
 }
 
-/* What the others suffer while the core serves: they may be down, cut off in one or both
- * directions, or stand still. */
+/* What the others suffer while the core serves: they may be down, stand still, or be cut off from
+ * everybody in one or both directions. (One that reaches a part of the core may go on leading, and
+ * then nobody leads the other part.) */
 void nemesis_trouble(struct world *w, uint32_t id)
 {
     struct sim_member *m = &w->members[id];
     uint32_t kind = (uint32_t)sim_below(w, 5);
     struct sim_partition *p = &w->partitions[0];
+    uint32_t way;
 
     nemesis_calm(w, id);
     if (kind == 0) {
@@ -367,11 +370,12 @@ void nemesis_trouble(struct world *w, uint32_t id)
         return;
     }
     p->active = true;
+    way = (uint32_t)sim_below(w, 3);
     for (uint32_t peer = 1; peer <= w->mix.member_count; peer++) {
-        if (kind == 2 || sim_chance(w, 50)) {
+        if (way != 0) {
             cut_between(w, p, id, peer);
         }
-        if (kind == 2 || sim_chance(w, 30)) {
+        if (way != 1) {
             cut_between(w, p, peer, id);
         }
     }

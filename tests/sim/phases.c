@@ -27,13 +27,11 @@ static void enter(struct world *w, uint32_t phase, uint64_t us)
     w->phase = phase;
     w->target = 0;
     w->phase_until_us = w->now_us + us;
-    if (w->print) {
-        printf("%10" PRIu64 ".%06" PRIu64 " phase=%u round=%u core=", w->now_us / SIM_SECOND,
-               w->now_us % SIM_SECOND, phase, w->round);
-        for (uint32_t id = 1; id <= w->mix.member_count; id++) {
-            printf("%d", w->in_core[id]);
+    sim_note(w, "phase=%u round=%u", phase, w->round);
+    for (uint32_t id = 1; id <= w->mix.member_count; id++) {
+        if (w->in_core[id]) {
+            sim_note(w, "in the core: %u", id);
         }
-        printf("\n");
     }
 }
 

@@ -189,6 +189,7 @@ struct sim_member;
 void disk_done(struct sim_disk *d);
 bool disk_chain(const struct world *w, const struct sim_disk *d, uint64_t index,
                 struct hash128 *ret); /* false: it holds no such entry */
+uint64_t disk_promise(const struct world *w, const struct sim_disk *d);
 void disk_apply(struct world *w, struct sim_member *m, const struct store_op *op);
 /* Deep copies of the operations of a batch whose outcome is not known, until the next recovery. */
 void disk_keep_pending(struct sim_member *m, const struct store_batch *batch);
@@ -240,6 +241,7 @@ struct sim_member {
     bool damaged;       /* until healed */
     bool damage_seen;   /* it started again since */
     bool replaced;      /* by the empty disk */
+    bool unread;        /* a read is to fail in the recovery that begins */
     bool meta_hit;      /* one copy of the vote is damaged */
     uint64_t installed; /* of this life: index of the state it was given; 0: none */
 
@@ -248,6 +250,7 @@ struct sim_member {
     struct store_op *pending; /* of the batch that was in flight at its end */
     size_t pending_count;
     struct sim_disk lost; /* of the disk before it was damaged: a leader may still count on it */
+    bool lost_unread;     /* it was only that a read failed: it may come back */
     struct zab_view view; /* after its last step */
     uint64_t tree_seen;
     uint64_t vote_epoch; /* newest vote that left it, over its lives */
@@ -388,6 +391,8 @@ struct sim_event *world_post(struct world *w, uint64_t at_us, enum sim_event_kin
 void world_event_done(struct sim_event *ev);
 /* The first failure counts; the run ends before the next event. */
 void sim_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+void sim_note(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 uint64_t sim_below(struct world *w, uint64_t bound); /* 0 .. bound - 1 */
 uint64_t sim_between(struct world *w, uint64_t from, uint64_t to);

@@ -61,6 +61,20 @@ void sim_fail(struct world *w, const char *fmt, ...)
              w->now_us % SIM_SECOND, w->steps, text);
 }
 
+void sim_note(struct world *w, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (!w->print) {
+        return;
+    }
+    printf("%10" PRIu64 ".%06" PRIu64 " ", w->now_us / SIM_SECOND, w->now_us % SIM_SECOND);
+    va_start(ap, fmt);
+    vprintf(fmt, ap);
+    va_end(ap);
+    printf("\n");
+}
+
 /* --- heap ------------------------------------------------------------------------------------ */
 
 static bool before(const struct sim_event *a, const struct sim_event *b)
