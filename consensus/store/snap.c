@@ -427,12 +427,12 @@ int snap_purge(struct store *s, uint64_t *ret_floor_index)
     for (size_t i = files.snapshot_count; rc == 0 && i-- > 0;) {
         uint64_t index = files.snapshots[i];
 
-        if (kept < s->conf.snapshots_kept && snap_looks_whole(&s->conf.vfs, index)) {
+        if (kept == s->conf.snapshots_kept) {
+            rc = snap_remove(s, index);
+        } else if (snap_looks_whole(&s->conf.vfs, index)) {
             kept++;
             floor_index = index;
-        } else {
-            rc = snap_remove(s, index);
-        }
+        } /* else it stays: the read may have failed only now, and the log may rest on it */
     }
     file_list_done(&files);
     if (rc == 0) {
