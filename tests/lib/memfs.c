@@ -175,12 +175,13 @@ static int mem_open(void *ctx, const char *name, int flags, int mode)
         dir_change(fs, "", name, i);
     } else {
         i = inode_ref(e->inode);
-        i->is_spoiled = i->is_spoiled && !(flags & O_TRUNC); /* it gets other blocks */
+        if (flags & O_TRUNC) {
+            i->is_spoiled = false; /* the block is given back */
+        }
         if ((flags & O_TRUNC) && i->now_size > 0) {
             memset(i->now, 0, i->now_size);
             inode_touch(i, 0, i->now_size);
             i->now_size = 0;
-            i->is_spoiled = false; /* the block is given back */
         }
     }
     fs->handles = mem_realloc(fs->handles, (fs->handle_count + 1) * sizeof(*fs->handles));

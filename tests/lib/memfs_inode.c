@@ -30,7 +30,7 @@ struct inode *inode_new(void)
 
 void inode_reserve(struct inode *i, size_t size)
 {
-    size_t cap = size + size / 2;
+    size_t cap = i->cap > 0 ? size * 2 : size; /* a file is often given its size at once */
 
     if (size <= i->cap) {
         return;

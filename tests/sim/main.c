@@ -1,5 +1,6 @@
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -273,6 +274,7 @@ int main(int argc, char **argv)
         return usage();
     }
     remember_command(&o);
+    mallopt(M_MMAP_THRESHOLD, 1 << 20); /* a node's large rings are mapped, and never cleared */
     signal(SIGABRT, on_abort);
     signal(SIGSEGV, on_abort);
     for (uint64_t i = 0; i < o.seeds && (failed == 0 || o.keep_going); i++) {

@@ -16,7 +16,7 @@
  * part of them first, up to a call to the disk. A crash can also fall between any two effects of a
  * call of the node: those behind it have no effect. */
 
-enum { RETRY_FULL_MS = 250, DISK_CALLS_MAX = 24 };
+enum { RETRY_FULL_MS = 250, RETRY_SPARE_MS = 1000, DISK_CALLS_MAX = 24 };
 
 static void step_done(struct sim_member *m);
 
@@ -218,9 +218,14 @@ static void snapshot_cut(struct sim_member *m)
 static void on_snapshot(struct sim_member *m)
 {
     struct node_time now = now_of(m);
-    bool ok = m->snap_image.size > 0 && snapshot_write(m, &m->store_conf.vfs) == 0;
+    int err = m->snap_image.size > 0 ? snapshot_write(m, &m->store_conf.vfs) : ERR_INTR;
+    bool ok = err == 0;
 
     m->snapping = false;
+    if (err == ERR_IO) { /* the disk is not written to again */
+        member_crash(m, sim_chance(m->w, 20));
+        return;
+    }
     m->w->counts.snapshots += ok;
     m->w->counts.snapshots_failed += !ok;
     node_snapshot_done(m->node, ok, &now);
@@ -228,30 +233,81 @@ static void on_snapshot(struct sim_member *m)
 
 /* --- storage --------------------------------------------------------------------------------- */
 
-static void on_disk(struct sim_member *m)
+/* The spare segment that found no space is tried again between batches. */
+static void spare_later(struct sim_member *m)
 {
-    struct world *w = m->w;
-    struct node_time now = now_of(m);
     struct store_stats stats;
-    int err = store_run(m->store, m->batch, NULL);
 
     store_stats(m->store, &stats);
+    if (!stats.has_spare && !m->spare_due) {
+        m->spare_due = true;
+        world_post(m->w, m->w->now_us + RETRY_SPARE_MS * SIM_MS, EV_SPARE, m->id, 0, m->life);
+    }
+}
+
+static void on_spare(struct sim_member *m)
+{
+    int err = m->batch == NULL ? store_prepare(m->store, NULL) : 0;
+
+    m->spare_due = false;
+    if (err == ERR_IO) {
+        member_crash(m, false);
+        return;
+    }
+    spare_later(m);
+}
+
+static void on_full(struct sim_member *m)
+{
+    struct node_time now = now_of(m);
+
+    m->w->counts.full_retries++;
+    world_post(m->w, m->w->now_us + RETRY_FULL_MS * SIM_MS, EV_DISK, m->id, 0, m->life);
+    if (!m->is_full) {
+        m->is_full = true;
+        node_disk_full(m->node, true, &now);
+    }
+}
+
+static int attempt(struct sim_member *m)
+{
+    struct store_op purge = {.type = STORE_OP_PURGE};
+    const struct store_batch making_space = {.ops = &purge, .count = 1};
+    struct store_stats stats = {0};
+    int err = m->is_full ? store_run(m->store, &making_space, NULL) : 0;
+
+    if (err == 0) {
+        err = store_run(m->store, m->batch, NULL);
+        store_stats(m->store, &stats);
+    }
     for (size_t i = 0; i < stats.batch_done; i++) {
-        disk_apply(w, m, &m->batch->ops[i]);
+        disk_apply(m->w, m, &m->batch->ops[i]);
     }
     m->rest.ops += stats.batch_done;
     m->rest.count -= stats.batch_done;
+    return err;
+}
+
+static void on_disk(struct sim_member *m)
+{
+    struct node_time now = now_of(m);
+    int err = attempt(m);
+
     if (err == ERR_NOSPACE) {
-        w->counts.full_retries++;
-        world_post(w, w->now_us + RETRY_FULL_MS * SIM_MS, EV_DISK, m->id, 0, m->life);
+        on_full(m);
         return;
     }
     if (err != 0) { /* the process ends, and what did reach the disk is judged at the next start */
-        member_crash(m, sim_chance(w, 20));
+        member_crash(m, sim_chance(m->w, 20));
         return;
     }
     m->batch = NULL;
+    if (m->is_full) {
+        m->is_full = false;
+        node_disk_full(m->node, false, &now);
+    }
     node_stored(m->node, &now);
+    spare_later(m);
 }
 
 /* --- start ----------------------------------------------------------------------------------- */
@@ -364,6 +420,16 @@ static void start_failed(struct sim_member *m, int err, const char *note)
     member_start_at(m, w->now_us + sim_spread(w, 10 * SIM_MS, SIM_SECOND));
 }
 
+static void note_files(const struct sim_member *m)
+{
+    for (size_t i = 0; m->w->print && memfs_name(m->fs, i) != NULL; i++) {
+        size_t size;
+
+        memfs_bytes(m->fs, memfs_name(m->fs, i), &size);
+        sim_note(m->w, "member=%u file %s, %zu bytes", m->id, memfs_name(m->fs, i), size);
+    }
+}
+
 static void start(struct sim_member *m)
 {
     struct world *w = m->w;
@@ -405,6 +471,7 @@ static void start(struct sim_member *m)
              " torn=%d faulty=%d claimed=%" PRIu64 " note=\"%s\"",
              m->id, rec.is_new, rec.snapshot.index, rec.entry_count, rec.promised_epoch,
              rec.torn_tail, rec.faulty, rec.claimed_index, rec.note);
+    note_files(m);
     disk_recovered(w, m, &rec);
     damage_recovered(m, &rec);
     m->life++;
@@ -414,6 +481,7 @@ static void start(struct sim_member *m)
     store_recovered_done(&rec);
     node_view(m->node, &m->view);
     m->tree_seen = 0;
+    spare_later(m);
     net_member_up(w, m->id);
 }
 
@@ -471,6 +539,8 @@ void member_crash(struct sim_member *m, bool power)
     m->batch = NULL;
     m->snapping = false;
     m->flush_due = false;
+    m->spare_due = false;
+    m->is_full = false;
     m->paused = false;
     m->doomed = false;
     m->die_in = 0;
@@ -668,6 +738,7 @@ static bool is_stale(struct sim_member *m, const struct sim_event *ev)
     case EV_TIMER:
     case EV_FLUSH:
     case EV_DISK:
+    case EV_SPARE:
         return m->node == NULL || ev->x != m->life;
     case EV_SNAPSHOT:
         return m->node == NULL || ev->x != m->life || !m->snapping || ev->y != m->snap_number;
@@ -696,6 +767,9 @@ static void handle(struct sim_member *m, struct sim_event *ev)
         return;
     case EV_DISK:
         on_disk(m);
+        break;
+    case EV_SPARE:
+        on_spare(m);
         break;
     case EV_SNAPSHOT:
         on_snapshot(m);

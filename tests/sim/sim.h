@@ -229,6 +229,7 @@ struct sim_member {
     const struct store_batch *batch; /* in flight, or NULL */
     struct store_batch rest;         /* of it, after ERR_NOSPACE */
     bool is_full;                    /* the node was told so */
+    bool spare_due;
 
     /* The snapshot child. */
     bool snapping;
@@ -278,6 +279,7 @@ void member_on_event(struct sim_member *m, struct sim_event *ev);
     X(TIMER)  /* these have a member as a, its life as x */                                        \
     X(FLUSH)                                                                                       \
     X(DISK)     /* the batch in flight is done */                                                  \
+    X(SPARE)    /* a segment is to be made ready */                                                \
     X(SNAPSHOT) /* the child is done; y: its number */                                             \
     X(LINK_UP)  /* a: side, b: peer, x: stream */                                                  \
     X(LINK_DOWN)                                                                                   \

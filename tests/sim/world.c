@@ -169,6 +169,7 @@ static void dispatch(struct world *w, struct sim_event *ev)
     case EV_TIMER:
     case EV_FLUSH:
     case EV_DISK:
+    case EV_SPARE:
     case EV_SNAPSHOT:
     case EV_LINK_UP:
     case EV_LINK_DOWN:
