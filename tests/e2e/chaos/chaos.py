@@ -5,6 +5,8 @@ mended, all members and mounts must show one state, and history_check judges wha
 against the members' logs.
 
     chaos.py --members N --seconds S [--round S] [--workers K] [--pause-ms MS] [--seed X] [--keep]
+             [--lying-disks]
+    chaos.py --judge DIR...
 
 Runs in rounds, each on a new ensemble. Needs root, for namespaces and mounts.
 """
@@ -98,13 +100,17 @@ def end_workers(world):
         take_open_call(w.history())
 
 
-def judge(world):
-    """What history_check says; True if all is well."""
+def paths_in(directory):
+    return [os.path.join(directory, name) for name in sorted(os.listdir(directory), key=int)]
+
+
+def judge(top):
+    """What history_check says of a round's files; True if all is well."""
     if not os.path.exists(HISTORY_CHECK):
         print("  history_check is not there: nothing was judged", flush=True)
         return False
-    history = [world.path("history", n) for n in sorted(os.listdir(world.path("history")), key=int)]
-    data = [world.path("data", str(n)) for n in world.numbers()]
+    history = paths_in(os.path.join(top, "history"))
+    data = paths_in(os.path.join(top, "data"))
     started = time.monotonic()
     r = subprocess.run([HISTORY_CHECK, "--log", *data, "--", *history], capture_output=True, text=True,
                        errors="replace")
@@ -148,14 +154,14 @@ def finish(world, nemesis):
 
 def one_round(args, seconds, totals):
     """True if nothing was found."""
-    world = World(args.members, args.workers, args.pause_ms, args.keep)
+    world = World(args.members, args.workers, args.pause_ms, args.keep, args.lying_disks)
     nemesis = Nemesis(world)
     ok = False
     try:
         world.start()
         harm_for(world, nemesis, seconds)
         totals.epochs += finish(world, nemesis)
-        ok = judge(world)
+        ok = judge(world.top)
     except BaseException as e:
         traceback.print_exc(file=sys.stdout)
         totals.findings.append(str(e))
@@ -182,12 +188,17 @@ def main():
     parser.add_argument("--pause-ms", type=int, default=60, help="of a worker between two calls, mean")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--keep", action="store_true", help="keep logs, data and history")
+    parser.add_argument("--lying-disks", action="store_true",
+                        help="syncs do nothing: shows that a loss is found")
+    parser.add_argument("--judge", nargs="+", metavar="DIR", help="only judge rounds that were kept")
     parser.add_argument("--clean", help="for the guardian alone")
     args = parser.parse_args()
     if args.clean:
         answer = sys.stdin.read()
         clean(args.clean, args.keep or "keep" in answer)
         return 0
+    if args.judge:
+        return 0 if all([judge(top) for top in args.judge]) else 1
     random.seed(args.seed)
     totals = Totals()
     good = bad = 0

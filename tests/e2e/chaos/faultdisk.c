@@ -8,11 +8,19 @@
  *     s   fdatasync and fsync fail with EIO
  *     n   pwrite and allocation fail with ENOSPC
  *     l   each sync takes SLOW_MS longer
+ *     i   each sync succeeds and does nothing: no member survives that, and a judge must see it
  *
- * Any other byte, or no file, is "-". */
+ * Any other byte, or no file, is "-".
+ *
+ * And a disk that forgets: what is written stays in this process until its file is synced, or is
+ * read or closed; of short writes some sectors reach the file at once, by chance. So SIGKILL is a
+ * power failure to this process: the kernel's page cache, which would outlive it, has only what was
+ * synced, and any part of the rest. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,18 +28,47 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SLOW_MS = 60 };
+enum {
+    SLOW_MS = 60,
+    SECTOR_SIZE = 512,
+    SHORT_SIZE_MAX = 64 << 10, /* of a write whose sectors go ways of their own */
+};
 
 ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset);
 ssize_t pwrite64(int fd, const void *bytes, size_t size, off_t offset);
 int fdatasync(int fd);
 int fsync(int fd);
+int close(int fd);
+ssize_t pread(int fd, void *bytes, size_t size, off_t offset);
+ssize_t pread64(int fd, void *bytes, size_t size, off_t offset);
 int posix_fallocate(int fd, off_t offset, off_t size);
 int posix_fallocate64(int fd, off_t offset, off_t size);
 int fallocate(int fd, int mode, off_t offset, off_t size);
 int fallocate64(int fd, int mode, off_t offset, off_t size);
 
+struct unsynced { /* a write that only this process knows of */
+    struct unsynced *next;
+    int fd;
+    off_t offset;
+    size_t size;
+    char bytes[];
+};
+
 static const volatile char *control;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct unsynced *first; /* oldest first */
+static struct unsynced **end = &first;
+static unsigned chance;
+
+static void lock_take(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void lock_give(void)
+{
+    pthread_mutex_unlock(&lock);
+}
 
 __attribute__((constructor)) static void open_control(void)
 {
@@ -45,6 +82,8 @@ __attribute__((constructor)) static void open_control(void)
     map = mmap(NULL, 1, PROT_READ, MAP_SHARED, fd, 0);
     control = map != MAP_FAILED ? map : NULL;
     close(fd);
+    chance = (unsigned)getpid();
+    pthread_atfork(lock_take, lock_give, lock_give); /* a snapshot's child writes, too */
 }
 
 static char fault(void)
@@ -65,6 +104,64 @@ static void *next(const char *name)
 
 #define NEXT(name) (__extension__(__typeof__(&(name))) next(#name))
 
+/* --- what was not synced --------------------------------------------------------------------- */
+
+static bool toss(void)
+{
+    chance = chance * 1103515245u + 12345u;
+    return (chance >> 16) & 1;
+}
+
+static ssize_t keep(int fd, const char *bytes, size_t size, off_t offset)
+{
+    struct unsynced *u = malloc(sizeof(*u) + size);
+
+    if (u == NULL) {
+        abort();
+    }
+    *u = (struct unsynced){.fd = fd, .offset = offset, .size = size};
+    memcpy(u->bytes, bytes, size);
+    lock_take();
+    *end = u;
+    end = &u->next;
+    for (size_t at = 0; size <= SHORT_SIZE_MAX && at < size; at += SECTOR_SIZE) {
+        size_t part = size - at < SECTOR_SIZE ? size - at : SECTOR_SIZE;
+
+        if (toss()) {
+            (void)!NEXT(pwrite)(fd, bytes + at, part, offset + (off_t)at);
+        }
+    }
+    lock_give();
+    return (ssize_t)size;
+}
+
+/* 0, or -1 with errno. */
+static int let_go(int fd)
+{
+    struct unsynced **at = &first;
+    int failed = 0;
+
+    lock_take();
+    while (*at != NULL) {
+        struct unsynced *u = *at;
+
+        if (u->fd != fd) {
+            at = &u->next;
+            continue;
+        }
+        if (NEXT(pwrite)(fd, u->bytes, u->size, u->offset) != (ssize_t)u->size) {
+            failed = -1;
+        }
+        *at = u->next;
+        free(u);
+    }
+    end = at;
+    lock_give();
+    return failed;
+}
+
+/* --- the calls ------------------------------------------------------------------------------- */
+
 ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset)
 {
     switch (fault()) {
@@ -79,7 +176,8 @@ ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset)
         errno = ENOSPC;
         return -1;
     default:
-        return NEXT(pwrite)(fd, bytes, size, offset);
+        return control != NULL ? keep(fd, bytes, size, offset)
+                               : NEXT(pwrite)(fd, bytes, size, offset);
     }
 }
 
@@ -105,12 +203,31 @@ static int before_sync(void)
 
 int fdatasync(int fd)
 {
-    return before_sync() == 0 ? NEXT(fdatasync)(fd) : -1;
+    if (fault() == 'i') {
+        return 0;
+    }
+    return before_sync() == 0 && let_go(fd) == 0 ? NEXT(fdatasync)(fd) : -1;
 }
 
 int fsync(int fd)
 {
-    return before_sync() == 0 ? NEXT(fsync)(fd) : -1;
+    return before_sync() == 0 && let_go(fd) == 0 ? NEXT(fsync)(fd) : -1;
+}
+
+ssize_t pread(int fd, void *bytes, size_t size, off_t offset)
+{
+    return let_go(fd) == 0 ? NEXT(pread)(fd, bytes, size, offset) : -1;
+}
+
+ssize_t pread64(int fd, void *bytes, size_t size, off_t offset)
+{
+    return pread(fd, bytes, size, offset);
+}
+
+int close(int fd)
+{
+    (void)let_go(fd);
+    return NEXT(close)(fd);
 }
 
 int posix_fallocate(int fd, off_t offset, off_t size)

@@ -1,6 +1,9 @@
 """What is done to an ensemble while its workers work: one harm every second or two, each mended a
 little later. Mostly at most a minority is harmed at a time; now and then a majority is, so that
-nothing can be committed for a while.
+nothing can be committed for a while. SIGKILL is a power failure, see faultdisk.c.
+
+A disk is only lost while nothing else is wrong, as an operator would replace it; what happens until
+the member has its state again may be anything. Member 1 never loses its disk, so that one log is whole.
 
 A member whose disk fails is expected to end, and is started again, at first perhaps still on the bad
 disk. Anything else that ends by itself is a finding.
@@ -18,6 +21,7 @@ HARMS = {
     "kill": 26, "kill leader": 12, "kill many": 3, "kill all": 2,
     "stop": 9, "stop leader": 6,
     "cut both": 9, "cut leader": 6, "cut in": 7, "cut out": 7, "cut pair": 7, "cut majority": 2,
+    "kill harmed": 12, "lose disk": 2,
     "kill mount": 4, "kill worker": 6,
     "disk write error": 3, "disk torn write": 3, "disk sync error": 3, "disk full": 3, "disk slow": 3,
 }
@@ -78,8 +82,24 @@ class Nemesis:
         self.after(RESTART_S, lambda: self.restart(n))
 
     def restart(self, n):
-        self.world.members[n].start()
+        if not self.world.members[n].is_up():
+            self.world.members[n].start()
         self.mark(n, -1)
+
+    def lose_disk(self, n):
+        commit = max(int(s["commit"]) for s in self.world.status().values())
+        self.mark(n, +1)
+        self.world.members[n].kill()
+        self.world.members[n].lose_disk()
+        self.world.members[n].start()
+        self.after(1, lambda: self.look_for_state(n, commit))
+
+    def look_for_state(self, n, index):
+        status = self.world.status().get(n)
+        if status is not None and int(status["applied"]) >= index:
+            self.mark(n, -1)
+        else:
+            self.after(0.5, lambda: self.look_for_state(n, index))
 
     def stop(self, n):
         self.mark(n, +1)
@@ -147,6 +167,15 @@ class Nemesis:
             many = {"kill all": self.world.count, "kill many": random.randint(2, self.world.count)}
             for n in random.sample(sound, many.get(harm, self.world.count // 2 + 1)):
                 self.kill(n) if kind == "kill" else self.cut(n, "both")
+        elif harm == "lose disk":
+            if len(sound) < self.world.count or self.world.leader() is None:
+                return False
+            self.lose_disk(random.choice(sorted(self.world.members)[1:]))
+        elif harm == "kill harmed":
+            harmed = [n for n, m in self.world.members.items() if self.harms[n] > 0 and m.is_up()]
+            if not harmed:
+                return False
+            self.kill(random.choice(harmed))
         else:
             if not sound or not self.may_harm(1):
                 return False
@@ -191,7 +220,8 @@ class Nemesis:
         if may_strike and time.monotonic() >= self.next_at:
             self.harm = self.harm or random.choices(list(HARMS), HARMS.values())[0]
             done = self.strike(self.harm)
-            self.harm = None if done else self.harm
+            if done or self.harm == "kill harmed":  # which waits for others: nothing would come
+                self.harm = None
             self.next_at = time.monotonic() + (random.uniform(*PAUSE_S) if done else RETRY_S)
 
     def settle(self, seconds):

@@ -170,11 +170,11 @@ class Member(Process):
     def __init__(self, world, n):
         self.n = n
         self.control = world.path("run", f"disk-{n}")
-        self.disk("-", world.path("run", f"disk-{n}"))
         env = dict(os.environ, LD_PRELOAD=os.path.abspath(FAULTDISK), FAULTDISK=self.control)
         env["ASAN_OPTIONS"] = "verify_asan_link_order=0:" + env.get("ASAN_OPTIONS", "")
         super().__init__(world, f"zabd-{n}", world.net.inside(n) + [
             os.path.join(BIN, "zabd"), "--config", world.path("conf", f"zabd-{n}.ini")], env)
+        self.disk("-")
         self.write_conf()
 
     def write_conf(self):
@@ -191,9 +191,15 @@ class Member(Process):
     def socket(self):
         return self.world.path("run", f"zabd-{self.n}.sock")
 
-    def disk(self, fault, path=None):
+    def lose_disk(self):
+        """While it is down."""
+        for name in os.listdir(self.world.path("data", str(self.n))):
+            os.unlink(self.world.path("data", str(self.n), name))
+
+    def disk(self, fault):
         """Written in place: the member has the file mapped."""
-        fd = os.open(path or self.control, os.O_WRONLY | os.O_CREAT, 0o644)
+        fault = self.world.well if fault == "-" else fault
+        fd = os.open(self.control, os.O_WRONLY | os.O_CREAT, 0o644)
         os.pwrite(fd, fault.encode(), 0)
         os.close(fd)
 
@@ -266,8 +272,9 @@ def take_open_call(path):
 
 
 class World:
-    def __init__(self, count, workers_per_mount, pause_ms, keep):
+    def __init__(self, count, workers_per_mount, pause_ms, keep, lying_disks):
         self.count = count
+        self.well = "i" if lying_disks else "-"  # see faultdisk.c
         self.procs = 0
         self.top = tempfile.mkdtemp(prefix="zc", dir="/tmp")
         self.started = False
