@@ -13,6 +13,7 @@ enum {
     AUDIT_EVERY = 512,      /* steps of a member between two node_audit() ... */
     AUDIT_EVERY_SMALL = 16, /* ... whose window is small */
     SMALL_WINDOW = 64,
+    UNREAD_MS_MAX = 400, /* shorter stalls are not forgiven */
 };
 
 bool inv_in_ledger(const struct world *w, uint64_t index, const struct hash128 *chain)
@@ -230,6 +231,24 @@ void inv_after(struct world *w, struct sim_member *m)
     }
     if (m->damaged) {
         damage_look_healed(m);
+    }
+}
+
+/* A leader that stood still must not hold the silence against a client whose words it has only to
+ * read. */
+void inv_expired(struct world *w, struct sim_member *m, uint64_t session)
+{
+    const struct node_attached *a = node_attached_find(m->node, session);
+
+    w->counts.checks++;
+    for (size_t i = 0; a != NULL && i < m->deferred_count; i++) {
+        const struct sim_event *ev = &m->deferred[i];
+
+        if (ev->kind == EV_CL_REQUEST && ev->x == a->conn->id && ev->bytes != NULL &&
+            ev->at_us + UNREAD_MS_MAX * SIM_MS < w->now_us) {
+            sim_fail(w, "member %u ends session %" PRIu64 " and has not read what came from it",
+                     m->id, session);
+        }
     }
 }
 

@@ -166,8 +166,12 @@ static void io_snapshot(void *ctx, const struct tree *tree, const struct store_p
 static void io_log(void *ctx, enum log_level level, const char *mod, const char *text)
 {
     struct sim_member *m = ctx;
+    uint64_t session;
 
     (void)level;
+    if (sscanf(text, "ev=session_expired session=%" SCNu64, &session) == 1) {
+        inv_expired(m->w, m, session);
+    }
     sim_note(m->w, "member=%u mod=%s %s", m->id, mod, text);
 }
 
@@ -350,7 +354,8 @@ static void make_node(struct sim_member *m, const struct store_recovered *rec, s
         .stop = io_stop,
     };
     struct node_conf conf = {
-        .value_size_max = VALUE_SIZE_DEFAULT,
+        /* They differ, and writes reach beyond the smallest. */
+        .value_size_max = mix->clients.value_size_max * (2 + m->id % 3) / 2,
         .snapshot_entries = mix->snapshot_entries,
         .request_deadline_ms_max = OPERATION_DEADLINE_MS_MAX,
     };

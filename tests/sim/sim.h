@@ -450,6 +450,7 @@ bool damage_sound(const struct sim_member *m); /* votes for all it ever acknowle
 /* invariants.c */
 void inv_after(struct world *w, struct sim_member *m); /* every call of its node */
 void inv_sent(struct world *w, struct sim_member *m, uint32_t peer, const void *bytes, size_t size);
+void inv_expired(struct world *w, struct sim_member *m, uint64_t session); /* it will end it */
 bool inv_in_ledger(const struct world *w, uint64_t index, const struct hash128 *chain);
 
 /* phases.c */
