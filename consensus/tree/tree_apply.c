@@ -504,7 +504,7 @@ static void apply_of_session(struct tree *t, const struct txn *txn, struct txn_r
         return;
     }
     ret->reply.err = apply_op(t, txn, ret);
-    if (ret->session_gone != txn->session) {
+    if (ret->session_gone != txn->session && !BUG(B23_RETRY_REPEATS)) {
         session_slot_add(t, s, &ret->reply);
     }
 }
