@@ -156,9 +156,8 @@ void net_dial(struct world *w, uint32_t a, uint32_t b)
     stream = ++w->stream_next;
     at_us = in_order(out, arrival(w, out, 100));
     world_post(w, at_us, EV_LINK_UP, b, a, stream);
-    in->arrive_us = at_us > in->arrive_us ? at_us : in->arrive_us;
-    at_us = in->arrive_us + delay(w, in);
-    world_post(w, in_order(in, at_us), EV_LINK_UP, a, b, stream);
+    at_us = in_order(in, at_us + delay(w, in));
+    world_post(w, at_us, EV_LINK_UP, a, b, stream);
     world_post(w, w->now_us + REDIAL_MS * SIM_MS, EV_DIAL, a, b, 0); /* should this fail */
 }
 
