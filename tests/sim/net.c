@@ -142,6 +142,12 @@ static void told_down(struct world *w, uint32_t side, uint32_t peer, uint64_t af
     }
 }
 
+/* Lives only rise: another sum means that one of the two processes is another one. */
+static uint64_t lives(const struct world *w, uint32_t a, uint32_t b)
+{
+    return w->members[a].life + w->members[b].life;
+}
+
 /* Both are up and reach each other: the higher one hears of the stream first, then the lower. */
 void net_dial(struct world *w, uint32_t a, uint32_t b)
 {
@@ -155,9 +161,9 @@ void net_dial(struct world *w, uint32_t a, uint32_t b)
     }
     stream = ++w->stream_next;
     at_us = in_order(out, arrival(w, out, 100));
-    world_post(w, at_us, EV_LINK_UP, b, a, stream);
+    world_post(w, at_us, EV_LINK_UP, b, a, stream)->y = lives(w, a, b);
     at_us = in_order(in, at_us + delay(w, in));
-    world_post(w, at_us, EV_LINK_UP, a, b, stream);
+    world_post(w, at_us, EV_LINK_UP, a, b, stream)->y = lives(w, a, b);
     world_post(w, w->now_us + REDIAL_MS * SIM_MS, EV_DIAL, a, b, 0); /* should this fail */
 }
 
@@ -167,8 +173,8 @@ void net_link_event(struct world *w, const struct sim_event *ev, bool *ret_down,
 
     *ret_up = ev->kind == EV_LINK_UP;
     *ret_down = *ret_up ? d->up != 0 : d->up == ev->x;
-    if (*ret_up && d->up >= ev->x) {
-        *ret_up = *ret_down = false; /* a newer stream came first */
+    if (*ret_up && (d->up >= ev->x || ev->y != lives(w, ev->a, ev->b))) {
+        *ret_up = *ret_down = false; /* a newer stream came first, or the peer died meanwhile */
         return;
     }
     if (*ret_up || *ret_down) {

@@ -24,7 +24,9 @@
  *   world.c       the event heap and the run loop
  *   net.c         streams between members: delay, loss, partitions
  *   streams.c     streams between clients and members
- *   member.c      one member's life: start, turns, storage, snapshots, crash
+ *   member.c      one member: its machine, clock, pauses, turns
+ *   member_io.c   ... what it does to network and disk: storage, snapshots
+ *   member_start.c  ... start and crash
  *   nemesis.c     when which fault strikes
  *   damage.c      what happens to disks, and how much of it zabfs promises to survive
  *   disk_model.c  what each disk must hold, by what its store said
@@ -259,6 +261,8 @@ struct sim_member {
     uint64_t steps;
 };
 
+enum { MEMBER_DISK_CALLS_MAX = 24 }; /* of a batch or a snapshot, until a crash inside it */
+
 void member_init(struct world *w, uint32_t id);
 void member_done(struct sim_member *m);
 bool member_up(const struct sim_member *m);                       /* runs, and is not paused */
@@ -270,6 +274,17 @@ void member_pause(struct sim_member *m, uint64_t us);
 void member_resume(struct sim_member *m);
 void member_replace_disk(struct sim_member *m); /* down */
 void member_on_event(struct sim_member *m, struct sim_event *ev);
+struct node_time member_now(const struct sim_member *m);
+/* member_io.c */
+void member_io(struct sim_member *m, struct node_io *ret);
+void member_on_disk(struct sim_member *m);
+void member_on_spare(struct sim_member *m);
+void member_spare_later(struct sim_member *m);
+void member_on_snapshot(struct sim_member *m);
+void member_snapshot_cut(struct sim_member *m); /* the child dies, the parent need not */
+/* member_start.c */
+void member_start(struct sim_member *m);
+void member_drop_deferred(struct sim_member *m);
 
 /* --- events (world.c) ------------------------------------------------------------------------ */
 
