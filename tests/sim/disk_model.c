@@ -250,10 +250,20 @@ static bool came_back(const struct world *w, const struct sim_member *m,
              hash128_equal(rec->entries[index - rec->snapshot.index - 1].chain, chain)));
 }
 
+static bool accounted_for(struct world *w, struct sim_member *m, const struct store_recovered *rec)
+{
+    bool is_back = m->lost_unread && came_back(w, m, rec);
+
+    if (is_back) {
+        take_over(w, m, rec);
+    }
+    return is_back || matches(w, &m->disk, rec);
+}
+
 void disk_recovered(struct world *w, struct sim_member *m, const struct store_recovered *rec)
 {
     size_t next = 0;
-    bool found = matches(w, &m->disk, rec);
+    bool found = accounted_for(w, m, rec);
 
     w->counts.checks++;
     if (rec->has_snapshot && !inv_in_ledger(w, rec->snapshot.index, &rec->snapshot.chain)) {
@@ -273,11 +283,7 @@ void disk_recovered(struct world *w, struct sim_member *m, const struct store_re
     }
     while (!found && next < m->pending_count) {
         disk_apply(w, m, &m->pending[next++]);
-        found = matches(w, &m->disk, rec);
-    }
-    if (!found && m->lost_unread && came_back(w, m, rec)) {
-        found = true;
-        take_over(w, m, rec);
+        found = accounted_for(w, m, rec);
     }
     if (!found) {
         struct store_pos last = last_of(rec);

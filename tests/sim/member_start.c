@@ -259,10 +259,25 @@ void member_start_at(struct sim_member *m, uint64_t at_us)
     }
 }
 
+void member_count_disk(struct sim_member *m)
+{
+    struct sim_counts *to = &m->w->counts;
+    struct memfs_counts c;
+
+    memfs_counts(m->fs, &c);
+    to->eio_read += c.failed[MEMFS_READ];
+    to->eio_write += c.failed[MEMFS_WRITE];
+    to->eio_sync += c.failed[MEMFS_SYNC];
+    to->no_space += c.no_space;
+    to->sectors_lost += c.sectors_lost;
+    to->files_torn += c.torn;
+}
+
 void member_replace_disk(struct sim_member *m)
 {
     CHECK(m->node == NULL);
     m->w->counts.empties++;
+    member_count_disk(m);
     memfs_free(m->fs);
     m->fs = memfs_new();
     memfs_vfs(m->fs, &m->store_conf.vfs);

@@ -187,17 +187,26 @@ static void reopen(struct world *w, struct sim_member *m)
     memfs_kill(m->fs);
 }
 
+/* Entries that were committed after everybody had been found alike are on a quorum of the disks. */
 static void enter_end(struct world *w)
 {
+    uint64_t target = w->target;
+    uint32_t complete = 0;
+
     enter(w, END, 0);
     for (uint32_t id = 1; id <= w->mix.member_count && w->failure[0] == '\0'; id++) {
         reopen(w, &w->members[id]);
     }
     for (uint32_t id = 1; id <= w->mix.member_count && w->failure[0] == '\0'; id++) {
-        if (w->members[id].disk.last < w->ledger.count) {
+        complete += w->members[id].disk.last >= w->ledger.count;
+        if (w->members[id].disk.last < target) {
             sim_fail(w, "member %u ends with %" PRIu64 " of %" PRIu64 " committed entries", id,
-                     w->members[id].disk.last, w->ledger.count);
+                     w->members[id].disk.last, target);
         }
+    }
+    if (complete < sim_quorum(w)) {
+        sim_fail(w, "%u members end with all %" PRIu64 " committed entries", complete,
+                 w->ledger.count);
     }
     w->done = true;
 }

@@ -21,15 +21,20 @@ void report_add(struct sim_counts *to, const struct sim_counts *from)
 #undef X
 }
 
-void report_table(const struct sim_counts *c, double seconds)
+static void line(const char *text, double value, int digits)
+{
+    printf("%-52s %16.*f\n", text, digits, value);
+}
+
+void report_table(const struct sim_counts *c, double seconds, double processor_seconds)
 {
     double hours = (double)c->simulated_us / 3600e6;
 
 #define X(name, text) printf("%-52s %16" PRIu64 "\n", text, c->name);
     SIM_COUNTS(X)
 #undef X
-    printf("%-52s %16.3f\n", "simulated hours", hours);
-    printf("%-52s %16.1f\n", "real seconds", seconds);
-    printf("%-52s %16.0f\n", "simulated hours per real hour",
-           seconds > 0 ? hours * 3600 / seconds : 0);
+    line("simulated hours", hours, 3);
+    line("real seconds", seconds, 1);
+    line("processor seconds", processor_seconds, 1);
+    line("simulated hours per hour of one processor", hours * 3600 / processor_seconds, 0);
 }

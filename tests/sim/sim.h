@@ -132,6 +132,7 @@ void swarm_print(const struct sim_mix *mix);
     X(eio_write, "writes failed")                                                                  \
     X(eio_sync, "syncs failed")                                                                    \
     X(full, "full disks")                                                                          \
+    X(no_space, "... calls that found no space")                                                   \
     X(full_retries, "... batches tried again")                                                     \
     X(rots, "bits flipped or blocks unreadable")                                                   \
     X(lost_writes, "writes lost")                                                                  \
@@ -273,6 +274,7 @@ void member_crash(struct sim_member *m, bool power); /* and starts again, unless
 void member_pause(struct sim_member *m, uint64_t us);
 void member_resume(struct sim_member *m);
 void member_replace_disk(struct sim_member *m); /* down */
+void member_count_disk(struct sim_member *m);   /* what was done to it, once */
 void member_on_event(struct sim_member *m, struct sim_event *ev);
 struct node_time member_now(const struct sim_member *m);
 /* member_io.c */
@@ -475,7 +477,7 @@ void phases_judge(struct world *w);
 
 /* report.c */
 void report_add(struct sim_counts *to, const struct sim_counts *from);
-void report_table(const struct sim_counts *c, double seconds);
+void report_table(const struct sim_counts *c, double seconds, double processor_seconds);
 const char *sim_event_name(enum sim_event_kind kind);
 
 #endif

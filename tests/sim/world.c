@@ -218,6 +218,9 @@ void world_run(struct world *w)
         world_event_done(&ev);
     }
     phases_judge(w);
+    for (uint32_t id = 1; id <= w->mix.member_count; id++) {
+        member_count_disk(&w->members[id]);
+    }
     w->counts.seeds = 1;
     w->counts.events = w->steps;
     w->counts.simulated_us = w->now_us;
