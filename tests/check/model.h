@@ -74,6 +74,9 @@ struct model_change {   /* what one entry changed */
 
 struct model;
 
+/* Makes room for one more in an array of `count` items of `size`. */
+void *model_grow(void *array, uint64_t count, uint64_t *cap, size_t size);
+
 struct model *model_new(void); /* the root alone, at index 0 */
 void model_free(struct model *m);
 

@@ -52,7 +52,4 @@ struct model_version *model_version_make(struct model *m, struct model_node *n);
 struct model_version *model_version_now(const struct model_node *n);
 struct model_session *model_session_add(struct model *m, const struct session_key *key);
 
-/* Makes room for one more in an array. */
-void *model_grow(void *array, uint64_t count, uint64_t *cap, size_t size);
-
 #endif
