@@ -3,7 +3,9 @@
  *
  * Happy path: OPEN takes the value from the mount's cache, or reads it from the member, and keeps a
  * reference; READ serves slices of it.
- * Failures: the node is gone (ENOENT); the session the file was opened in has ended (ESTALE). */
+ * Failures: the node is gone (ENOENT); the session the file was opened in has ended (ESTALE); the
+ * kernel came by a name that it has not dropped yet, of a node that is gone (ESTALE: it then looks
+ * the path up again). */
 #include <errno.h>
 #include <fcntl.h>
 
@@ -59,7 +61,9 @@ static void open_now(struct call *c)
 {
     struct blob *value = NULL;
 
-    if (needs_value(c->fi.flags) && !value_cache_get(&c->m->values, c->inode, &value)) {
+    if (c->inode->removed) {
+        call_reply_errno(c, ESTALE);
+    } else if (needs_value(c->fi.flags) && !value_cache_get(&c->m->values, c->inode, &value)) {
         call_submit(c, &(struct request){.op = OP_READ, .u.read.id = c->inode->id}, on_open_value);
     } else {
         open_with(c, value, c->inode->attr.version);
@@ -190,7 +194,9 @@ static void readlink_now(struct call *c)
 {
     struct blob *target;
 
-    if (value_cache_get(&c->m->values, c->inode, &target)) {
+    if (c->inode->removed) {
+        call_reply_errno(c, ESTALE);
+    } else if (value_cache_get(&c->m->values, c->inode, &target)) {
         reply_link(c, target);
     } else {
         call_submit(c, &(struct request){.op = OP_READ, .u.read.id = c->inode->id}, on_link);

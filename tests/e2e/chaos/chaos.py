@@ -44,8 +44,8 @@ class Totals:
     def take_history(self, world, nemesis):
         """Counts, and the pauses between acknowledged changes."""
         acknowledged = []
-        for name in os.listdir(world.path("history")):
-            with open(world.path("history", name)) as f:
+        for path in paths_in(world.path("history")):
+            with open(path) as f:
                 for line in f:
                     _, _, mode, kind, call_ns, ret_ns, errno, _, _ = line.rstrip("\n").split("\t")
                     self.outcomes[mode, kind, errno] += 1
