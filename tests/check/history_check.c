@@ -111,7 +111,9 @@ static int judge(const struct args *a, const struct history *h, const struct led
         print_order(&order, f.count);
         wgl_check(h, &conf, &f, &wgl);
         print_wgl(&wgl);
-        fwrite(f.text.data, 1, f.text.size, stdout);
+        if (f.text.size > 0) {
+            fwrite(f.text.data, 1, f.text.size, stdout);
+        }
         printf("%s: %" PRIu64 " anomalies\n", f.count == 0 ? "clean" : "NOT CLEAN", f.count);
         rc = f.count == 0 ? 0 : 1;
     }
