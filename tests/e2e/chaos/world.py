@@ -206,12 +206,17 @@ class Member(Process):
 
 class Mount(Process):
     """Mount `mode` beside member n: MODE d reaches its own member by the unix socket, l by TCP; both
-    reach the others by TCP."""
+    reach the others by TCP.
+
+    When a mount that died is replaced, the directory under it is seen for an instant. What a worker
+    calls there ends with ELOOP: ENOENT would be taken for an answer."""
 
     def __init__(self, world, n, mode):
         self.n, self.mode = n, mode
         self.path = world.path(f"{mode}{n}")
         os.mkdir(self.path)
+        for name in ("v", "x", "d", "q", ".zabfs"):
+            os.symlink(name, os.path.join(self.path, name))
         servers = [f"{world.net.address(i)}:{CLIENT_PORT}" for i in world.numbers(n)]
         if mode == "d":
             servers[0] = "unix:" + world.path("run", f"zabd-{n}.sock")
