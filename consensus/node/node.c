@@ -130,7 +130,7 @@ static void housekeep(struct node *n)
     node_sync_housekeep(n);
     node_backup_housekeep(n);
     node_session_housekeep(n, gap_ms);
-    node_snap_maybe_take(n);
+    node_snap_housekeep(n);
 }
 
 void node_tick(struct node *n, const struct node_time *now)
@@ -210,6 +210,9 @@ int node_peer_frame(struct node *n, uint32_t peer, const void *bytes, size_t siz
     case PEER_SNAP:
         node_snap_piece(n, peer, &m);
         break;
+    case PEER_SNAP_R:
+        node_snap_piece_stored(n, peer, &m);
+        break;
     default:
         err = ERR_MALFORMED; /* IDENT comes once, and the link has taken it */
         break;
@@ -236,6 +239,7 @@ void node_audit(const struct node *n)
     CHECK(n->in_flight || n->flight.count == 0);
     CHECK(n->in_flight || !n->disk_full);
     CHECK(n->held_count <= HELD_MAX);
+    CHECK(n->install.received - n->install.stored <= EXPORT_AHEAD_MAX + SNAPSHOT_CHUNK_SIZE);
     CHECK(n->snapshot_index <= tree_index(n->tree));
     CHECK(HASH_COUNT(n->pending) <= PENDING_MAX);
 }

@@ -95,15 +95,26 @@ struct node_held { /* a message that waits for storage effect `after_seq` */
     struct zab_msg msg;
 };
 
-struct node_install { /* a snapshot that is being received, then stored */
-    bool active;
+enum install_stage {
+    INSTALL_NONE,
+    INSTALL_PIECES,  /* come in, are loaded and stored */
+    INSTALL_SEALING, /* all are here and the tree is sound; the file is completed and verified */
+    INSTALL_LAST,    /* it takes the place of the log: storage effect `seq` */
+};
+
+struct node_install { /* a snapshot that is being received, then installed */
+    enum install_stage stage;
+    uint64_t transfer; /* number of it at the store; the last one's while there is none */
     uint32_t from;
     uint64_t epoch, sync;
     struct zab_pos pos;
-    uint64_t total;
-    struct buf image;
-    struct tree *tree; /* loaded, waits to be durable */
-    uint64_t seq;
+    uint64_t total, received, stored;
+    uint64_t told_ms; /* when the sender was last told how much is stored */
+    bool failed;      /* the disk has no space for it */
+    bool sealed;
+    struct tree_loader *loader; /* PIECES */
+    struct tree *tree;          /* SEALING and after: waits to be durable */
+    uint64_t seq;               /* LAST; else 0 */
 };
 
 struct node_export { /* a state that is being sent to a follower, a few pieces at a time */
@@ -111,7 +122,9 @@ struct node_export { /* a state that is being sent to a follower, a few pieces a
     uint64_t epoch, sync;
     struct zab_pos pos;
     struct buf image;
-    size_t at; /* sent up to here */
+    size_t at;         /* sent up to here */
+    uint64_t stored;   /* the follower said so */
+    uint64_t heard_ms; /* when it said anything */
 };
 
 struct node_backup { /* the state as of `pos`, for the client of one stream */
@@ -141,6 +154,7 @@ struct node {
 
     /* Storage. */
     struct node_batch gather, flight;
+    struct store_batch submitted; /* the caller's view of flight */
     bool in_flight;
     bool disk_full;
     uint64_t durable_seq;
@@ -201,6 +215,9 @@ enum {
     EXPORT_MS = 10,                /* between two looks at a link that takes a state */
     EXPORT_PIECE_SIZE = 128 << 10, /* a heartbeat waits behind few of these */
     EXPORT_QUEUED_MAX = 256 << 10, /* no piece is added while so many bytes wait on the link */
+    EXPORT_AHEAD_MAX = 4 << 20,    /* ... or are sent and not stored by the follower */
+    EXPORT_SILENCE_MS = 5000,      /* the follower has given up */
+    INSTALL_TELL_MS = 1000,        /* it says so often that it has not */
 };
 
 /* node_zab.c: the only place that calls zab_step(). node_step() queues the effects; every input
@@ -222,7 +239,12 @@ void node_snap_pump(struct node *n); /* sends more pieces where the link has tak
 void node_snap_on_role(struct node *n);
 void node_snap_on_link_down(struct node *n, uint32_t peer);
 void node_snap_piece(struct node *n, uint32_t peer, const struct peer_msg *m);
+void node_snap_piece_stored(struct node *n, uint32_t peer, const struct peer_msg *m);
+/* Notes how the operations of a batch that is done ended; node_snap_on_stored() goes on from there.
+ */
+void node_snap_note_ops(struct node *n, const struct node_batch *b);
 void node_snap_on_stored(struct node *n);
+void node_snap_housekeep(struct node *n);
 
 /* node_backup.c: whole states for clients. */
 void node_backup_piece(struct node *n, struct node_conn *conn, const struct request *q);

@@ -11,8 +11,17 @@
  *
  * A state is sent a few pieces at a time, as the link takes them, because heartbeats travel on the
  * same stream: a follower that hears none for the length of a transfer would campaign, and the
- * transfer would be of no use. A state that is received is loaded beside the present tree and
- * replaces it once it is on disk. */
+ * transfer would be of no use. The follower says what it has stored, so the sender is never far
+ * ahead of its disk.
+ *
+ * A state that is received is loaded beside the present tree, piece by piece, and each piece goes
+ * on to the disk; the image is nowhere whole in memory. When all is loaded and found sound, and the
+ * file is complete, synced and verified, the broadcast is asked whether it is still wanted; then it
+ * takes the place of the log, and the new tree that of the old.
+ *
+ * Failure modes: whatever breaks a transfer before that, a piece that does not follow, a tree that
+ * is not sound, another leader, a full disk, gives it up. The sender hears nothing more of it,
+ * gives up too, and is asked again by HELLO. */
 
 void node_snap_init(struct node *n)
 {
@@ -20,18 +29,31 @@ void node_snap_init(struct node *n)
     n->snapshot_due = n->snapshot_index + n->conf.snapshot_entries;
 }
 
-static void install_drop(struct node_install *in)
+static void install_end(struct node_install *in)
 {
+    uint64_t transfer = in->transfer;
+
+    if (in->loader != NULL) {
+        tree_loader_free(in->loader);
+    }
     if (in->tree != NULL) {
         tree_free(in->tree);
     }
-    buf_done(&in->image);
-    *in = (struct node_install){0};
+    *in = (struct node_install){.transfer = transfer};
+}
+
+/* Nothing is left of a transfer that is not complete. */
+static void install_drop(struct node *n)
+{
+    if (n->install.stage == INSTALL_PIECES || n->install.stage == INSTALL_SEALING) {
+        install_end(&n->install);
+        node_batch_add(n, STORE_OP_SNAP_DROP, 0);
+    }
 }
 
 void node_snap_done(struct node *n)
 {
-    install_drop(&n->install);
+    install_end(&n->install);
     for (uint32_t i = 0; i < n->export_count; i++) {
         buf_done(&n->exports[i].image);
     }
@@ -104,7 +126,8 @@ void node_snap_send(struct node *n, uint32_t peer, uint64_t epoch, uint64_t sync
     size_t got;
 
     CHECK(n->export_count <= MEMBERS_MAX); /* one per follower */
-    *e = (struct node_export){.peer = peer, .epoch = epoch, .sync = sync};
+    *e = (struct node_export){
+        .peer = peer, .epoch = epoch, .sync = sync, .heard_ms = n->now.mono_ms};
     CHECK(zab_pos_at(n->zab, tree_index(n->tree), &e->pos));
     tree_image_begin(&it, n->tree);
     do {
@@ -140,13 +163,30 @@ void node_snap_pump(struct node *n)
     for (uint32_t i = n->export_count; i-- > 0;) { /* from the end: an ended one leaves its place */
         struct node_export *e = &n->exports[i];
 
-        while (e->at < e->image.size && n->io.peer_queued(n->io.ctx, e->peer) < EXPORT_QUEUED_MAX) {
+        while (e->at < e->image.size && e->at - e->stored < EXPORT_AHEAD_MAX &&
+               n->io.peer_queued(n->io.ctx, e->peer) < EXPORT_QUEUED_MAX) {
             export_piece(n, e);
         }
-        if (e->at == e->image.size) {
+        if (e->stored == e->image.size) {
             export_end(n, i, true);
+        } else if (n->now.mono_ms - e->heard_ms > EXPORT_SILENCE_MS) {
+            export_end(n, i, false);
         }
     }
+}
+
+void node_snap_piece_stored(struct node *n, uint32_t peer, const struct peer_msg *m)
+{
+    for (uint32_t i = 0; i < n->export_count; i++) {
+        struct node_export *e = &n->exports[i];
+
+        if (e->peer == peer && e->epoch == m->u.snap_r.epoch && e->sync == m->u.snap_r.sync &&
+            m->u.snap_r.stored >= e->stored && m->u.snap_r.stored <= e->at) {
+            e->stored = m->u.snap_r.stored;
+            e->heard_ms = n->now.mono_ms;
+        }
+    }
+    node_snap_pump(n);
 }
 
 void node_snap_on_role(struct node *n)
@@ -156,8 +196,8 @@ void node_snap_on_role(struct node *n)
             export_end(n, i, false);
         }
     }
-    if (n->install.seq == 0 && n->install.epoch != n->view.epoch) {
-        install_drop(&n->install); /* its sender leads no more: the rest would be refused */
+    if (n->install.epoch != n->view.epoch) {
+        install_drop(n); /* its sender leads no more: the rest would be refused */
     }
 }
 
@@ -168,60 +208,143 @@ void node_snap_on_link_down(struct node *n, uint32_t peer)
             export_end(n, i, false);
         }
     }
+    if (n->install.from == peer) {
+        install_drop(n);
+    }
 }
 
 /* --- from a leader --------------------------------------------------------------------------- */
 
-/* The image is whole: load it beside the present tree, and have it stored in place of the log. */
-static void install_begin(struct node *n)
+static bool install_is(const struct node_install *in, uint32_t peer, const struct peer_msg *m)
+{
+    return in->stage != INSTALL_NONE && in->from == peer && in->epoch == m->u.snap.epoch &&
+           in->sync == m->u.snap.sync && in->pos.index == m->u.snap.pos.index &&
+           in->total == m->u.snap.total;
+}
+
+static void install_begin(struct node *n, uint32_t peer, const struct peer_msg *m)
 {
     struct node_install *in = &n->install;
-    struct tree_loader *loader = tree_loader_new();
+
+    install_end(in); /* what the disk has of it is written over */
+    *in = (struct node_install){
+        .stage = INSTALL_PIECES,
+        .transfer = in->transfer + 1,
+        .from = peer,
+        .epoch = m->u.snap.epoch,
+        .sync = m->u.snap.sync,
+        .pos = m->u.snap.pos,
+        .total = m->u.snap.total,
+        .loader = tree_loader_new(),
+    };
+}
+
+/* The loader is used up, whatever it says. */
+static int install_load_end(struct node_install *in)
+{
+    int err = tree_loader_finish(in->loader, &in->tree);
+
+    in->loader = NULL;
+    return err == 0 && tree_index(in->tree) != in->pos.index ? ERR_CORRUPT : err;
+}
+
+static void install_take(struct node *n, const struct peer_msg *m)
+{
+    struct node_install *in = &n->install;
+    int err = tree_loader_feed(in->loader, m->u.snap.bytes, m->u.snap.size);
     struct store_op *op;
-    int err = tree_loader_feed(loader, in->image.data, in->image.size);
 
     if (err == 0) {
-        err = tree_loader_finish(loader, &in->tree);
-    } else {
-        tree_loader_free(loader);
+        op = node_batch_add(n, STORE_OP_SNAP_PIECE, 0);
+        op->u.piece.transfer = in->transfer;
+        op->u.piece.pos = (struct store_pos){in->pos.epoch, in->pos.index, in->pos.chain};
+        op->u.piece.offset = in->received;
+        op->u.piece.bytes = blob_new(m->u.snap.bytes, m->u.snap.size);
+        in->received += m->u.snap.size;
     }
-    if (err != 0 || tree_index(in->tree) != in->pos.index) {
+    if (err == 0 && in->received == in->total) {
+        err = install_load_end(in);
+        in->stage = INSTALL_SEALING;
+    }
+    if (err != 0) {
         node_log(n, LOG_WARN, "ev=snapshot_refused from=%u err=\"%s\"", in->from, err_text(err));
-    } else if (zab_snap_accept(n->zab, in->from, in->epoch, in->sync, &in->pos, &in->seq)) {
-        op = node_batch_add(n, STORE_OP_INSTALL, in->seq);
-        op->u.install.pos = (struct store_pos){in->pos.epoch, in->pos.index, in->pos.chain};
-        op->u.install.image = in->image.data;
-        op->u.install.size = in->image.size;
-        return;
+        install_drop(n);
+    } else if (in->stage == INSTALL_SEALING) {
+        op = node_batch_add(n, STORE_OP_SNAP_SEAL, 0);
+        op->u.seal.transfer = in->transfer;
+        op->u.seal.size = in->total;
     }
-    install_drop(in);
 }
 
 void node_snap_piece(struct node *n, uint32_t peer, const struct peer_msg *m)
 {
     struct node_install *in = &n->install;
 
-    if (in->seq != 0) {
-        return; /* one is being stored */
+    if (in->stage == INSTALL_LAST || n->disk_full || m->u.snap.size == 0 ||
+        (install_is(in, peer, m) && m->u.snap.offset < in->received)) {
+        return; /* one is being installed, none can be stored, or it came before */
     }
     if (m->u.snap.offset == 0) {
-        in->active = true;
-        in->from = peer;
-        in->epoch = m->u.snap.epoch;
-        in->sync = m->u.snap.sync;
-        in->pos = m->u.snap.pos;
-        in->total = m->u.snap.total;
-        in->image.size = 0;
+        install_begin(n, peer, m);
     }
-    if (!in->active || in->from != peer || in->epoch != m->u.snap.epoch ||
-        in->sync != m->u.snap.sync || in->image.size != m->u.snap.offset ||
-        m->u.snap.size > in->total - in->image.size) {
-        install_drop(in); /* a piece of another transfer: the leader is asked again by HELLO */
+    if (!install_is(in, peer, m) || m->u.snap.offset != in->received ||
+        in->received - in->stored > EXPORT_AHEAD_MAX) {
+        install_drop(n); /* a piece of another transfer, or from one who does not wait */
         return;
     }
-    buf_put(&in->image, m->u.snap.bytes, m->u.snap.size);
-    if (in->image.size == in->total) {
-        install_begin(n);
+    install_take(n, m);
+}
+
+/* --- what the disk says ----------------------------------------------------------------------- */
+
+void node_snap_note_ops(struct node *n, const struct node_batch *b)
+{
+    struct node_install *in = &n->install;
+
+    for (size_t i = 0; i < b->count && in->stage != INSTALL_NONE; i++) {
+        const struct store_op *op = &b->ops[i];
+
+        if (op->type == STORE_OP_SNAP_PIECE && op->u.piece.transfer == in->transfer) {
+            in->failed = in->failed || op->err != 0;
+            in->stored = op->u.piece.offset + op->u.piece.bytes->size;
+        } else if (op->type == STORE_OP_SNAP_SEAL && op->u.seal.transfer == in->transfer) {
+            in->failed = in->failed || op->err != 0;
+            in->sealed = true;
+        }
+    }
+}
+
+/* Once all is taken the sender is told so, and not before: until then its heartbeats must name this
+ * transfer, or another HELLO would make it void. */
+static void install_tell(struct node *n)
+{
+    struct node_install *in = &n->install;
+    bool all = in->stage == INSTALL_LAST;
+    struct peer_msg m = {
+        .type = PEER_SNAP_R,
+        .u.snap_r = {.epoch = in->epoch,
+                     .sync = in->sync,
+                     .stored = !all && in->stored == in->total ? in->stored - 1 : in->stored},
+    };
+
+    in->told_ms = n->now.mono_ms;
+    n->scratch.size = 0;
+    wire_peer_encode(&n->scratch, &m);
+    n->io.send_peer(n->io.ctx, in->from, n->scratch.data, n->scratch.size);
+}
+
+static void install_last(struct node *n)
+{
+    struct node_install *in = &n->install;
+
+    if (zab_snap_accept(n->zab, in->from, in->epoch, in->sync, &in->pos, &in->seq)) {
+        struct store_op *op = node_batch_add(n, STORE_OP_INSTALL, in->seq);
+
+        op->u.install = (struct store_pos){in->pos.epoch, in->pos.index, in->pos.chain};
+        in->stage = INSTALL_LAST;
+        install_tell(n);
+    } else {
+        install_drop(n);
     }
 }
 
@@ -247,13 +370,38 @@ static void installed(struct node *n)
     node_window_init(&n->window, in->pos.index);
     n->digest_index = 0;
     node_log(n, LOG_INFO, "ev=snapshot_installed from=%u index=%" PRIu64, in->from, in->pos.index);
-    install_drop(in);
+    install_end(in);
     node_step(n, &ev);
 }
 
 void node_snap_on_stored(struct node *n)
 {
-    if (n->install.seq != 0 && n->install.seq <= n->durable_seq) {
-        installed(n);
+    struct node_install *in = &n->install;
+
+    if (in->stage == INSTALL_NONE) {
+        return;
     }
+    if (in->stage == INSTALL_LAST) {
+        if (in->seq <= n->durable_seq) {
+            installed(n);
+        }
+    } else if (in->failed) {
+        node_log(n, LOG_ERROR, "ev=snapshot_given_up from=%u index=%" PRIu64 " note=\"disk full\"",
+                 in->from, in->pos.index);
+        install_end(in); /* the store has removed what it had */
+        node_step(n, &(struct zab_event){.type = ZAB_EV_SNAP_FAILED});
+    } else if (in->sealed) {
+        install_last(n);
+    } else {
+        install_tell(n);
+    }
+}
+
+void node_snap_housekeep(struct node *n)
+{
+    if (n->install.stage != INSTALL_NONE &&
+        n->now.mono_ms - n->install.told_ms >= INSTALL_TELL_MS) {
+        install_tell(n);
+    }
+    node_snap_maybe_take(n);
 }

@@ -45,6 +45,8 @@ void node_batch_done(struct node_batch *b)
                 blob_unref(op->u.append.entries[k].body);
             }
             mem_free((void *)op->u.append.entries);
+        } else if (op->type == STORE_OP_SNAP_PIECE) {
+            blob_unref(op->u.piece.bytes);
         }
     }
     mem_free(b->ops);
@@ -74,16 +76,14 @@ static void batch_append(struct node *n, const struct zab_effect *fx)
 
 void node_batch_submit(struct node *n)
 {
-    struct store_batch batch;
-
     if (n->in_flight || n->gather.count == 0) {
         return;
     }
     n->flight = n->gather;
     n->gather = (struct node_batch){0};
     n->in_flight = true;
-    batch = (struct store_batch){.ops = n->flight.ops, .count = n->flight.count};
-    n->io.store(n->io.ctx, &batch);
+    n->submitted = (struct store_batch){.ops = n->flight.ops, .count = n->flight.count};
+    n->io.store(n->io.ctx, &n->submitted);
 }
 
 /* --- messages -------------------------------------------------------------------------------- */
@@ -256,6 +256,7 @@ void node_stored(struct node *n, const struct node_time *now)
         purged = purged || n->flight.ops[i].type == STORE_OP_PURGE;
     }
     n->in_flight = false;
+    node_snap_note_ops(n, &n->flight);
     node_batch_done(&n->flight);
     release_held(n);
     node_step(n, &(struct zab_event){.type = ZAB_EV_DURABLE, .u.seq = n->durable_seq});

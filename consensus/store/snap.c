@@ -5,7 +5,7 @@
  * and only then renamed; so a file with the final name was whole once, and damage is damage.
  *
  * Failure modes: anything that goes wrong before the rename removes the temporary file; after a
- * crash the next start does. */
+ * crash the next start does. A peer's snapshot comes in pieces: snap_peer.c. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,8 +26,6 @@ enum {
     SNAP_AT_CHAIN = 48,
     SNAP_AT_FIRST_SEQUENCE = 64,
 
-    PIECE_SIZE = 64 << 10, /* on disk, header included; the last one may be shorter */
-    PIECE_HEADER_SIZE = 16,
     PIECE_AT_CHECK = 0,
     PIECE_AT_SIZE = 8,
     PIECE_AT_KIND = 12,
@@ -36,21 +34,9 @@ enum {
     FOOTER_SIZE = 32,
 };
 
-_Static_assert((int)STORE_SNAPSHOT_BUFFER_SIZE >= (int)PIECE_SIZE, "a block fits the buffer");
+_Static_assert((int)STORE_SNAPSHOT_BUFFER_SIZE >= (int)SNAP_PIECE_SIZE, "a block fits the buffer");
 
 static const char snap_magic[8] = {'Z', 'A', 'B', 'S', 'N', 'A', 'P', '\n'};
-
-struct snap_file {
-    const struct vfs *vfs;
-    int fd;
-    uint64_t index;
-    bool any_index; /* the header says which */
-    uint8_t *piece; /* PIECE_SIZE bytes */
-    uint64_t offset;
-    uint64_t number;    /* of the next piece */
-    uint64_t total;     /* bytes of the image so far */
-    struct hash128 all; /* over the checksums so far */
-};
 
 static void snap_header_encode(const struct snap_header *h, uint8_t *sector)
 {
@@ -100,7 +86,8 @@ static struct hash128 hash_next(struct hash128 all, uint64_t check)
 
 static uint64_t piece_check(const uint8_t *piece, size_t size, uint64_t index, uint64_t number)
 {
-    return hash64(piece + PIECE_AT_SIZE, PIECE_HEADER_SIZE - PIECE_AT_SIZE + size, index + number);
+    return hash64(piece + PIECE_AT_SIZE, SNAP_PIECE_HEADER_SIZE - PIECE_AT_SIZE + size,
+                  index + number);
 }
 
 static int piece_write(struct snap_file *f, uint32_t kind, size_t size)
@@ -112,8 +99,8 @@ static int piece_write(struct snap_file *f, uint32_t kind, size_t size)
     bytes_set_u32(f->piece + PIECE_AT_KIND, kind);
     check = piece_check(f->piece, size, f->index, f->number);
     bytes_set_u64(f->piece + PIECE_AT_CHECK, check);
-    rc = file_write(f->vfs, f->fd, f->piece, PIECE_HEADER_SIZE + size, f->offset);
-    f->offset += PIECE_HEADER_SIZE + size;
+    rc = file_write(f->vfs, f->fd, f->piece, SNAP_PIECE_HEADER_SIZE + size, f->offset);
+    f->offset += SNAP_PIECE_HEADER_SIZE + size;
     f->number++;
     f->all = hash_next(f->all, check);
     return rc;
@@ -127,47 +114,90 @@ static void footer_encode(const struct snap_file *f, uint8_t *to)
     bytes_set_u64(to + 24, f->all.hi);
 }
 
+/* What the disk cannot read is damage like any other; that it cannot be asked is not. */
+static int read_failure(ssize_t n)
+{
+    return n == -EIO ? ERR_CORRUPT : ERR_IO;
+}
+
 /* Reads and checks the next piece. Errors: ERR_CORRUPT, ERR_IO */
 static int piece_read(struct snap_file *f, uint32_t *ret_kind, size_t *ret_size)
 {
-    ssize_t n = file_read(f->vfs, f->fd, f->piece, PIECE_SIZE, f->offset);
+    ssize_t n = file_read(f->vfs, f->fd, f->piece, SNAP_PIECE_SIZE, f->offset);
     uint64_t check;
     size_t size;
 
     if (n < 0) {
-        return ERR_IO;
+        return read_failure(n);
     }
-    if (n < PIECE_HEADER_SIZE) {
+    if (n < SNAP_PIECE_HEADER_SIZE) {
         return ERR_CORRUPT;
     }
     check = bytes_get_u64(f->piece + PIECE_AT_CHECK);
     size = bytes_get_u32(f->piece + PIECE_AT_SIZE);
-    if (size > (size_t)n - PIECE_HEADER_SIZE ||
+    if (size > (size_t)n - SNAP_PIECE_HEADER_SIZE ||
         check != piece_check(f->piece, size, f->index, f->number)) {
         return ERR_CORRUPT;
     }
     *ret_kind = bytes_get_u32(f->piece + PIECE_AT_KIND);
     *ret_size = size;
-    f->offset += PIECE_HEADER_SIZE + size;
+    f->offset += SNAP_PIECE_HEADER_SIZE + size;
     return 0;
 }
 
 /* --- whole files ------------------------------------------------------------------------------ */
 
+int snap_file_put(struct snap_file *f, size_t size)
+{
+    f->total += size;
+    return piece_write(f, PIECE_DATA, size);
+}
+
+static int header_write(struct snap_file *f, const struct snap_header *h)
+{
+    uint8_t sector[SECTOR_SIZE];
+
+    snap_header_encode(h, sector);
+    return file_write(f->vfs, f->fd, sector, sizeof(sector), 0);
+}
+
+int snap_file_end(struct snap_file *f, const struct snap_header *h)
+{
+    int rc;
+
+    footer_encode(f, f->piece + SNAP_PIECE_HEADER_SIZE);
+    rc = piece_write(f, PIECE_FOOTER, FOOTER_SIZE);
+    if (rc == 0) {
+        rc = header_write(f, h);
+    }
+    return rc == 0 && !BUG(B10_SNAPSHOT_NOT_SYNCED) ? f->vfs->sync(f->vfs->ctx, f->fd) : rc;
+}
+
+int snap_file_set_header(struct snap_file *f, const struct snap_header *h)
+{
+    uint8_t sector[SECTOR_SIZE];
+    struct snap_header found;
+
+    if (header_write(f, h) != 0 || f->vfs->sync(f->vfs->ctx, f->fd) != 0 ||
+        file_read(f->vfs, f->fd, sector, sizeof(sector), 0) != SECTOR_SIZE ||
+        !snap_header_decode(sector, &found) || found.first_sequence != h->first_sequence) {
+        return ERR_IO;
+    }
+    return 0;
+}
+
 static int snap_write_image(struct snap_file *f, const struct snap_header *h,
                             store_produce_fn produce, void *ctx)
 {
-    size_t cap = PIECE_SIZE - PIECE_HEADER_SIZE;
+    size_t cap = SNAP_PIECE_SIZE - SNAP_PIECE_HEADER_SIZE;
     bool is_end = false;
-    int rc;
+    int rc = 0;
 
-    snap_header_encode(h, f->piece);
-    rc = file_write(f->vfs, f->fd, f->piece, SECTOR_SIZE, 0);
     while (rc == 0 && !is_end) {
         size_t size = 0;
 
         while (size < cap && !is_end) {
-            size_t n = produce(ctx, f->piece + PIECE_HEADER_SIZE + size, cap - size);
+            size_t n = produce(ctx, f->piece + SNAP_PIECE_HEADER_SIZE + size, cap - size);
 
             if (n == STORE_PRODUCE_FAILED) {
                 return -ECANCELED;
@@ -176,15 +206,10 @@ static int snap_write_image(struct snap_file *f, const struct snap_header *h,
             is_end = n == 0;
         }
         if (size > 0) {
-            f->total += size;
-            rc = piece_write(f, PIECE_DATA, size);
+            rc = snap_file_put(f, size);
         }
     }
-    if (rc == 0) {
-        footer_encode(f, f->piece + PIECE_HEADER_SIZE);
-        rc = piece_write(f, PIECE_FOOTER, FOOTER_SIZE);
-    }
-    return rc == 0 && !BUG(B10_SNAPSHOT_NOT_SYNCED) ? f->vfs->sync(f->vfs->ctx, f->fd) : rc;
+    return rc == 0 ? snap_file_end(f, h) : rc;
 }
 
 /* All of a file: header, every piece, footer, and nothing behind it. */
@@ -197,7 +222,7 @@ static int snap_read_pieces(struct snap_file *f, struct snap_header *ret_header,
     ssize_t n = file_read(f->vfs, f->fd, f->piece, SECTOR_SIZE, 0);
 
     if (n < 0) {
-        return ERR_IO;
+        return read_failure(n);
     }
     if (n != SECTOR_SIZE || !snap_header_decode(f->piece, &h) ||
         (!f->any_index && h.pos.index != f->index)) {
@@ -219,7 +244,7 @@ static int snap_read_pieces(struct snap_file *f, struct snap_header *ret_header,
         if (kind == PIECE_FOOTER) {
             footer_encode(f, footer);
             if (size != FOOTER_SIZE || f->offset != file_size ||
-                memcmp(footer, f->piece + PIECE_HEADER_SIZE, FOOTER_SIZE) != 0) {
+                memcmp(footer, f->piece + SNAP_PIECE_HEADER_SIZE, FOOTER_SIZE) != 0) {
                 return ERR_CORRUPT;
             }
             break;
@@ -230,7 +255,7 @@ static int snap_read_pieces(struct snap_file *f, struct snap_header *ret_header,
         f->number++;
         f->total += size;
         f->all = hash_next(f->all, bytes_get_u64(f->piece + PIECE_AT_CHECK));
-        rc = consume != NULL ? consume(ctx, f->piece + PIECE_HEADER_SIZE, size) : 0;
+        rc = consume != NULL ? consume(ctx, f->piece + SNAP_PIECE_HEADER_SIZE, size) : 0;
         if (rc != 0) {
             return rc;
         }
@@ -241,8 +266,8 @@ static int snap_read_pieces(struct snap_file *f, struct snap_header *ret_header,
     return 0;
 }
 
-static int snap_read_file(struct snap_file *f, const char *name, struct snap_header *ret_header,
-                          store_consume_fn consume, void *ctx)
+int snap_file_read(struct snap_file *f, const char *name, struct snap_header *ret_header,
+                   store_consume_fn consume, void *ctx)
 {
     int rc;
 
@@ -258,12 +283,12 @@ static int snap_read_file(struct snap_file *f, const char *name, struct snap_hea
 int snap_read(const struct vfs *v, uint64_t index, struct snap_header *ret_header,
               store_consume_fn consume, void *ctx)
 {
-    struct snap_file f = {.vfs = v, .index = index, .piece = mem_alloc(PIECE_SIZE)};
+    struct snap_file f = {.vfs = v, .index = index, .piece = mem_alloc(SNAP_PIECE_SIZE)};
     char name[FILE_NAME_SIZE];
     int rc;
 
     file_name(name, "snap-", index, "");
-    rc = snap_read_file(&f, name, ret_header, consume, ctx);
+    rc = snap_file_read(&f, name, ret_header, consume, ctx);
     mem_free(f.piece);
     return rc;
 }
@@ -271,12 +296,12 @@ int snap_read(const struct vfs *v, uint64_t index, struct snap_header *ret_heade
 int snap_examine(const struct vfs *v, uint64_t index, struct snap_header *ret_header,
                  uint64_t *ret_offset)
 {
-    struct snap_file f = {.vfs = v, .index = index, .piece = mem_alloc(PIECE_SIZE)};
+    struct snap_file f = {.vfs = v, .index = index, .piece = mem_alloc(SNAP_PIECE_SIZE)};
     char name[FILE_NAME_SIZE];
     int rc;
 
     file_name(name, "snap-", index, "");
-    rc = snap_read_file(&f, name, ret_header, NULL, NULL);
+    rc = snap_file_read(&f, name, ret_header, NULL, NULL);
     mem_free(f.piece);
     *ret_offset = f.offset;
     return rc;
@@ -299,7 +324,7 @@ static int snap_write_file(const struct vfs *v, const struct snap_header *h, con
     if (rc != 0) {
         rc = rc == -ENOSPC ? ERR_NOSPACE : rc == -ECANCELED ? ERR_INTR : ERR_IO;
     } else {
-        rc = snap_read_file(&back, name, NULL, NULL, NULL) == 0 ? 0 : ERR_IO;
+        rc = snap_file_read(&back, name, NULL, NULL, NULL) == 0 ? 0 : ERR_IO;
     }
     if (rc != 0) {
         v->unlink(v->ctx, name);
@@ -355,9 +380,9 @@ int store_image_write(const struct vfs *vfs, const char *name, struct hash128 cl
 int store_image_read(const struct vfs *vfs, const char *name, struct store_image *ret,
                      store_consume_fn consume, void *ctx, uint64_t *ret_offset)
 {
-    struct snap_file f = {.vfs = vfs, .any_index = true, .piece = mem_alloc(PIECE_SIZE)};
+    struct snap_file f = {.vfs = vfs, .any_index = true, .piece = mem_alloc(SNAP_PIECE_SIZE)};
     struct snap_header h;
-    int rc = snap_read_file(&f, name, &h, consume, ctx);
+    int rc = snap_file_read(&f, name, &h, consume, ctx);
 
     mem_free(f.piece);
     if (ret_offset != NULL) {
@@ -375,7 +400,7 @@ int store_image_read(const struct vfs *vfs, const char *name, struct store_image
  * is read at start. Reading them here would hold up the log. */
 static bool snap_looks_whole(const struct vfs *v, uint64_t index)
 {
-    uint8_t sector[SECTOR_SIZE], end[PIECE_HEADER_SIZE + FOOTER_SIZE];
+    uint8_t sector[SECTOR_SIZE], end[SNAP_PIECE_HEADER_SIZE + FOOTER_SIZE];
     char name[FILE_NAME_SIZE];
     struct snap_header h;
     uint64_t size;
@@ -390,7 +415,7 @@ static bool snap_looks_whole(const struct vfs *v, uint64_t index)
     if (v->size(v->ctx, fd, &size) == 0 && size >= SECTOR_SIZE + sizeof(end) &&
         file_read(v, fd, sector, sizeof(sector), 0) == SECTOR_SIZE &&
         file_read(v, fd, end, sizeof(end), size - sizeof(end)) == (ssize_t)sizeof(end)) {
-        uint64_t number = bytes_get_u64(end + PIECE_HEADER_SIZE + 8);
+        uint64_t number = bytes_get_u64(end + SNAP_PIECE_HEADER_SIZE + 8);
 
         is_whole =
             snap_header_decode(sector, &h) && h.pos.index == index &&

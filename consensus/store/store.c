@@ -135,6 +135,7 @@ void store_close(struct store *s)
     const struct vfs *v = &s->conf.vfs;
 
     meta_close(s);
+    transfer_close(s);
     if (s->active_fd >= 0) {
         v->close(v->ctx, s->active_fd);
     }
@@ -160,58 +161,6 @@ void store_recovered_done(struct store_recovered *rec)
 
 /* --- run ------------------------------------------------------------------------------------- */
 
-struct image {
-    const uint8_t *at;
-    size_t left;
-};
-
-static size_t image_produce(void *ctx, uint8_t *to, size_t cap)
-{
-    struct image *i = ctx;
-    size_t n = i->left < cap ? i->left : cap;
-
-    if (n > 0) {
-        memcpy(to, i->at, n);
-        i->at += n;
-        i->left -= n;
-    }
-    return n;
-}
-
-/* A peer's snapshot replaces everything. It names the segment from which on the log is its own, so
- * the old log is void in the step that makes it the newest snapshot: the rename, or the removal of
- * newer ones. Before that step a crash leaves the old state, after it the new one. */
-static int run_install(struct store *s, const struct store_op *op)
-{
-    struct snap_header h = {.cluster = s->conf.cluster, .pos = op->u.install.pos};
-    struct image image = {op->u.install.image, op->u.install.size};
-    uint8_t *buffer;
-    int rc;
-
-    CHECK(h.pos.index > 0);
-    rc = segment_prepare(s, 0);
-    if (rc != 0) {
-        return rc;
-    }
-    h.first_sequence = s->spare_sequence;
-    buffer = mem_alloc(STORE_SNAPSHOT_BUFFER_SIZE);
-    rc = snap_write(&s->conf.vfs, &h, image_produce, &image, buffer);
-    mem_free(buffer);
-    if (rc != 0) {
-        store_note(s, "snapshot from a peer: %s", err_text(rc));
-        return rc;
-    }
-    rc = snap_remove_above(s, h.pos.index);
-    if (rc == 0) {
-        s->base = h.pos;
-        rc = log_begin(s, &h.pos, h.pos.index);
-    }
-    if (rc == 0) {
-        rc = log_drop_before(s, h.first_sequence);
-    }
-    return rc == 0 ? snap_remove_below(s, h.pos.index) : rc;
-}
-
 static int run_purge(struct store *s)
 {
     uint64_t floor_index;
@@ -232,9 +181,10 @@ static size_t appends_from(const struct store_batch *batch, size_t i)
 
 static int run_op(struct store *s, const struct store_batch *batch, size_t i, size_t *ret_done)
 {
-    const struct store_op *op = &batch->ops[i];
+    struct store_op *op = &batch->ops[i];
 
     *ret_done = 1;
+    op->err = 0;
     switch (op->type) {
     case STORE_OP_VOTE:
         return meta_save(s, op->u.vote.promised_epoch, op->u.vote.voted_for);
@@ -242,8 +192,14 @@ static int run_op(struct store *s, const struct store_batch *batch, size_t i, si
         return log_append(s, op, appends_from(batch, i), ret_done);
     case STORE_OP_TRUNCATE:
         return log_truncate(s, op->u.index);
+    case STORE_OP_SNAP_PIECE:
+        return transfer_piece(s, op);
+    case STORE_OP_SNAP_SEAL:
+        return transfer_seal(s, op);
+    case STORE_OP_SNAP_DROP:
+        return transfer_drop(s);
     case STORE_OP_INSTALL:
-        return run_install(s, op);
+        return transfer_install(s, &op->u.install);
     case STORE_OP_PURGE:
         return run_purge(s);
     }

@@ -75,10 +75,13 @@ void store_recovered_done(struct store_recovered *rec);
 
 enum store_op_type {
     STORE_OP_VOTE,
-    STORE_OP_APPEND,   /* one batch on disk */
-    STORE_OP_TRUNCATE, /* drop entries after index */
-    STORE_OP_INSTALL,  /* a peer's snapshot replaces log and snapshots */
-    STORE_OP_PURGE,    /* a snapshot was written: drop older ones and the log that none needs */
+    STORE_OP_APPEND,     /* one batch on disk */
+    STORE_OP_TRUNCATE,   /* drop entries after index */
+    STORE_OP_SNAP_PIECE, /* bytes of a peer's snapshot, into a temporary file */
+    STORE_OP_SNAP_SEAL,  /* they are all there: completed, synced, read back and verified */
+    STORE_OP_SNAP_DROP,  /* ... or given up: the temporary file is removed */
+    STORE_OP_INSTALL,    /* the sealed snapshot replaces log and snapshots */
+    STORE_OP_PURGE,      /* a snapshot was written: drop older ones and the log that none needs */
 };
 
 struct store_op {
@@ -94,15 +97,24 @@ struct store_op {
         } append;
         uint64_t index; /* TRUNCATE */
         struct {
+            uint64_t transfer; /* chosen by the caller; another number begins another transfer */
             struct store_pos pos;
-            const uint8_t *image; /* borrowed */
-            size_t size;
-        } install;
+            uint64_t offset;    /* 0, or where the piece before ended */
+            struct blob *bytes; /* borrowed */
+        } piece;
+        struct {
+            uint64_t transfer; /* the one whose pieces came */
+            uint64_t size;     /* of all of them */
+        } seal;
+        struct store_pos install; /* that of the transfer that was sealed */
     } u;
+    /* SNAP_PIECE, SNAP_SEAL: set by store_run(). ERR_NOSPACE: the transfer was given up, here or by
+     * an operation before, and nothing of it is left. That is no failure of the batch. */
+    int err;
 };
 
 struct store_batch {
-    struct store_op *ops;
+    struct store_op *ops; /* store_run() sets their `err` */
     size_t count;
 };
 

@@ -68,6 +68,8 @@ struct store {
     uint64_t spare_sequence;
     uint64_t spare_size;
 
+    struct transfer *transfer; /* a peer's snapshot that is being received, or NULL */
+
     struct store_pos base; /* of the snapshot that recovery or INSTALL left */
     struct store_pos last;
     uint64_t claimed_index; /* above last.index while the log is faulty */
@@ -181,6 +183,35 @@ struct snap_header {
     uint64_t first_sequence; /* segments below are void: a peer's snapshot replaced their log */
 };
 
+/* A snapshot's file while it is written or read, block by block. */
+struct snap_file {
+    const struct vfs *vfs;
+    int fd;
+    uint64_t index;
+    bool any_index; /* the header says which */
+    uint8_t *piece; /* SNAP_PIECE_SIZE bytes */
+    uint64_t offset;
+    uint64_t number;    /* of the next piece */
+    uint64_t total;     /* bytes of the image so far */
+    struct hash128 all; /* over the checksums so far */
+};
+
+enum {
+    SNAP_PIECE_SIZE = 64 << 10, /* on disk, header included; the last one may be shorter */
+    SNAP_PIECE_HEADER_SIZE = 16,
+};
+
+/* Writes `size` bytes, which stand in f->piece behind its header, as the next block; the footer and
+ * the header, and syncs. Return a negative errno. */
+int snap_file_put(struct snap_file *f, size_t size);
+int snap_file_end(struct snap_file *f, const struct snap_header *h);
+/* The header alone, for a file that is whole but for it; read back. Errors: ERR_IO */
+int snap_file_set_header(struct snap_file *f, const struct snap_header *h);
+/* Reads all of a file, given vfs, index or any_index, and piece. Errors: ERR_CORRUPT, also for what
+ * the disk cannot read, ERR_IO for all else, consume's. */
+int snap_file_read(struct snap_file *f, const char *name, struct snap_header *ret_header,
+                   store_consume_fn consume, void *ctx);
+
 /* store_snapshot_write() for any header. */
 int snap_write(const struct vfs *v, const struct snap_header *h, store_produce_fn produce,
                void *ctx, uint8_t *buffer);
@@ -197,6 +228,15 @@ int snap_examine(const struct vfs *v, uint64_t index, struct snap_header *ret_he
 int snap_purge(struct store *s, uint64_t *ret_floor_index);
 int snap_remove_above(struct store *s, uint64_t index);
 int snap_remove_below(struct store *s, uint64_t index);
+
+/* --- snap_peer.c: a peer's snapshot, from its first piece to its installation ----------------- */
+
+int transfer_piece(struct store *s, struct store_op *op);
+int transfer_seal(struct store *s, struct store_op *op);
+int transfer_drop(struct store *s);
+/* Errors: ERR_NOSPACE before anything was done, ERR_IO */
+int transfer_install(struct store *s, const struct store_pos *pos);
+void transfer_close(struct store *s); /* what is on disk stays for the next start to remove */
 
 /* --- recover.c ------------------------------------------------------------------------------- */
 

@@ -11,7 +11,7 @@
  * compared with its limit and with the bytes left before memory is taken; bytes left over are
  * ERR_MALFORMED. */
 
-enum { PEER_PROTOCOL_VERSION = 1 };
+enum { PEER_PROTOCOL_VERSION = 2 };
 
 enum peer_msg_type {
     PEER_IDENT = 1,   /* first on a stream, both ways: who is there */
@@ -19,6 +19,7 @@ enum peer_msg_type {
     PEER_FORWARD = 3, /* a client's write, from the member that holds its session to the leader */
     PEER_TOUCH = 4,   /* sessions heard of at this member since its last TOUCH, to the leader */
     PEER_SNAP = 5,    /* a piece of the leader's state, to a follower behind its window */
+    PEER_SNAP_R = 6,  /* how much of it the follower has stored: more may come */
 };
 
 enum { PEER_TOUCH_MAX = 4096 };
@@ -49,6 +50,10 @@ struct peer_msg {
             const uint8_t *bytes; /* borrowed */
             uint32_t size;        /* at most SNAPSHOT_CHUNK_SIZE */
         } snap;
+        struct {
+            uint64_t epoch, sync; /* of the pieces */
+            uint64_t stored;      /* bytes from the start; all of them: the state is taken */
+        } snap_r;
     } u;
 };
 

@@ -181,7 +181,7 @@ static bool get_zab(struct cursor *c, struct zab_msg *z)
            get_bool(c, &z->quorum) && get_bool(c, &z->faulty) && get_entries(c, z);
 }
 
-/* --- PEER_FORWARD, PEER_TOUCH, PEER_SNAP ------------------------------------------------------ */
+/* --- PEER_FORWARD, PEER_TOUCH, PEER_SNAP, PEER_SNAP_R ----------------------------------------- */
 
 static void put_forward(struct buf *b, const struct peer_msg *m)
 {
@@ -243,6 +243,19 @@ static bool get_snap(struct cursor *c, struct peer_msg *m)
            m->u.snap.size <= m->u.snap.total - m->u.snap.offset;
 }
 
+static void put_snap_r(struct buf *b, const struct peer_msg *m)
+{
+    buf_put_u64(b, m->u.snap_r.epoch);
+    buf_put_u64(b, m->u.snap_r.sync);
+    buf_put_u64(b, m->u.snap_r.stored);
+}
+
+static bool get_snap_r(struct cursor *c, struct peer_msg *m)
+{
+    return cur_u64(c, &m->u.snap_r.epoch) && cur_u64(c, &m->u.snap_r.sync) &&
+           cur_u64(c, &m->u.snap_r.stored);
+}
+
 /* --- any message ------------------------------------------------------------------------------ */
 
 void wire_peer_encode(struct buf *b, const struct peer_msg *m)
@@ -264,6 +277,9 @@ void wire_peer_encode(struct buf *b, const struct peer_msg *m)
     case PEER_SNAP:
         put_snap(b, m);
         return;
+    case PEER_SNAP_R:
+        put_snap_r(b, m);
+        return;
     }
     CHECK(false);
 }
@@ -281,6 +297,8 @@ static bool get_body(struct cursor *c, struct peer_msg *m)
         return get_touch(c, m);
     case PEER_SNAP:
         return get_snap(c, m);
+    case PEER_SNAP_R:
+        return get_snap_r(c, m);
     }
     return false;
 }

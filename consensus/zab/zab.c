@@ -212,6 +212,7 @@ void zab_become(struct zab *z, enum zab_role role, uint32_t leader)
     z->epoch_index = 0;
     z->ack_due = false;
     z->last_seen = 0;
+    z->hello_not_before_ms = 0;
     z->round_heard = 0;
     z->digest_heard = 0;
     zab_elect_rearm(z);
@@ -459,6 +460,9 @@ static void dispatch(struct zab *z, const struct zab_event *ev)
         break;
     case ZAB_EV_SNAP_LOADED:
         zab_on_snap_loaded(z, &ev->u.snap.pos, ev->u.snap.seq);
+        break;
+    case ZAB_EV_SNAP_FAILED:
+        zab_on_snap_failed(z);
         break;
     case ZAB_EV_SNAP_SENT:
         on_snap_sent(z, ev->u.snap_sent.peer);

@@ -152,6 +152,8 @@ enum zab_event_type {
     ZAB_EV_READ,     /* wants a read index; READ_READY or READ_FAILED follows, the latter after
                         election_max_ms at most */
     ZAB_EV_SNAP_LOADED, /* a peer's state is durable and applied here (zab_snap_accept()) */
+    ZAB_EV_SNAP_FAILED, /* follower: what the leader sent found no space on the disk; this leader is
+                           asked again after a while */
     ZAB_EV_SNAP_SENT,   /* leader: the state asked for by SNAP_SEND was handed to the link, or was
                            given up (granted = false) */
     ZAB_EV_DIGEST,      /* leader: state digest at an applied index, to ride on the heartbeats */
@@ -283,10 +285,10 @@ bool zab_pos_at(const struct zab *z, uint64_t index, struct zab_pos *ret);
  * entry above ZAB_EV_APPLIED's index is there: the caller applies from it on ZAB_FX_COMMIT. */
 const struct zab_entry *zab_entry_at(const struct zab *z, uint64_t index);
 
-/* A follower was sent the leader's state (SNAP, on the link and outside zab): is it wanted now,
- * under this epoch and sync number? Then the caller stores it; *ret_seq is the storage number that
- * this work takes, and later storage effects come after it. When it is durable and loaded, the
- * caller reports ZAB_EV_SNAP_LOADED. */
+/* A follower was sent the leader's state (SNAP, on the link and outside zab), and has it complete
+ * and verified: is it wanted now, under this epoch and sync number? Then the caller installs it;
+ * *ret_seq is the storage number that this work takes, and later storage effects come after it.
+ * When it is durable and loaded, the caller reports ZAB_EV_SNAP_LOADED. */
 bool zab_snap_accept(struct zab *z, uint32_t from, uint64_t epoch, uint64_t sync,
                      const struct zab_pos *pos, uint64_t *ret_seq);
 

@@ -132,6 +132,7 @@ struct zab {
     /* Follower. */
     uint64_t sync; /* number of the last HELLO */
     uint64_t hello_ms;
+    uint64_t hello_not_before_ms; /* the disk had no space for this leader's state */
     uint64_t match; /* own log equals the leader's up to here; never falls within an epoch */
     uint64_t acked; /* durable index of the last ACK */
     bool ack_due;
@@ -191,6 +192,7 @@ void zab_hello_if_lost(struct zab *z, const struct zab_msg *heartbeat);
 void zab_on_hello(struct zab *z, struct zab_peer *p, const struct zab_msg *m);
 void zab_on_trunc(struct zab *z, const struct zab_msg *m);
 void zab_sync_snapshots(struct zab *z); /* leader: start those that can be */
+void zab_on_snap_failed(struct zab *z);
 void zab_on_snap_loaded(struct zab *z, const struct zab_pos *pos, uint64_t seq);
 
 /* --- zab_bcast.c ----------------------------------------------------------------------------- */

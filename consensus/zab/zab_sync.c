@@ -45,9 +45,15 @@ void zab_hello(struct zab *z)
 {
     struct zab_pos at = zab_sound(z) ? z->log.last : owed(z);
 
-    if (!z->loading) {
+    if (!z->loading && z->now_ms >= z->hello_not_before_ms) {
         hello_at(z, &at);
     }
+}
+
+/* The leader would send all of it again, at once, as often as it is asked. */
+void zab_on_snap_failed(struct zab *z)
+{
+    z->hello_not_before_ms = z->now_ms + 10 * (uint64_t)z->conf.election_max_ms;
 }
 
 /* At a heartbeat: the leader waits for a HELLO, so ours or its answer was lost; or it has sent more

@@ -196,6 +196,9 @@ void zab_event_text(const struct zab_event *ev, char *ret, size_t cap)
         put_pos(&t, "pos", &ev->u.snap.pos);
         put_u64(&t, "seq", ev->u.snap.seq);
         break;
+    case ZAB_EV_SNAP_FAILED:
+        put(&t, "snap_failed");
+        break;
     case ZAB_EV_SNAP_SENT:
         put(&t, "snap_sent");
         put_u64(&t, "peer", ev->u.snap_sent.peer);

@@ -136,7 +136,7 @@ static void make_peer_message(struct prng *p, struct buf *out)
 {
     uint8_t bytes[200] = {1, 2, 3};
     uint64_t sessions[] = {1, 2, 3};
-    struct peer_msg m = {.type = (enum peer_msg_type)(1 + prng_below(p, 5))};
+    struct peer_msg m = {.type = (enum peer_msg_type)(1 + prng_below(p, 6))};
 
     switch (m.type) {
     case PEER_IDENT:
@@ -164,6 +164,9 @@ static void make_peer_message(struct prng *p, struct buf *out)
         m.u.snap.total = sizeof(bytes);
         m.u.snap.bytes = bytes;
         m.u.snap.size = sizeof(bytes);
+        break;
+    case PEER_SNAP_R:
+        m.u.snap_r.stored = prng_below(p, 1000);
         break;
     }
     wire_peer_encode(out, &m);

@@ -165,21 +165,66 @@ int rig_purge(struct rig *r)
     return run(r, &op, 1);
 }
 
-int rig_install(struct rig *r, uint64_t index, size_t size)
+int rig_piece(struct rig *r, uint64_t index, size_t size, uint64_t offset)
 {
-    struct store_pos pos = {r->epoch, index, {index * 3, r->epoch}};
-    uint8_t *image = mem_alloc(size);
-    struct store_op op = {.type = STORE_OP_INSTALL, .u.install = {pos, image, size}};
+    struct store_op op = {.type = STORE_OP_SNAP_PIECE};
+    uint8_t *image = mem_alloc(offset + size);
     int rc;
 
-    body_fill(image, size, 0, index);
-    rc = run(r, &op, 1);
-    if (rc == 0) {
-        r->last = index;
-        r->at[index] = pos;
+    if (offset == 0) {
+        r->transfer++;
+        r->transfer_pos = (struct store_pos){r->epoch, index, {index * 3, r->epoch}};
     }
+    body_fill(image, offset + size, 0, index);
+    op.u.piece.transfer = r->transfer;
+    op.u.piece.pos = r->transfer_pos;
+    op.u.piece.offset = offset;
+    op.u.piece.bytes = blob_new(image + offset, size);
+    rc = run(r, &op, 1);
+    blob_unref(op.u.piece.bytes);
     mem_free(image);
+    return rc != 0 ? rc : op.err;
+}
+
+int rig_seal(struct rig *r, uint64_t size)
+{
+    struct store_op op = {.type = STORE_OP_SNAP_SEAL, .u.seal = {r->transfer, size}};
+    int rc = run(r, &op, 1);
+
+    return rc != 0 ? rc : op.err;
+}
+
+int rig_drop(struct rig *r)
+{
+    struct store_op op = {.type = STORE_OP_SNAP_DROP};
+
+    return run(r, &op, 1);
+}
+
+int rig_install_sealed(struct rig *r)
+{
+    struct store_op op = {.type = STORE_OP_INSTALL, .u.install = r->transfer_pos};
+    int rc = run(r, &op, 1);
+
+    if (rc == 0) {
+        r->last = r->transfer_pos.index;
+        r->at[r->last] = r->transfer_pos;
+    }
     return rc;
+}
+
+int rig_install(struct rig *r, uint64_t index, size_t size)
+{
+    enum { PIECE = 30000 }; /* a size that no block has */
+    int rc = 0;
+
+    for (size_t at = 0; at < size && rc == 0; at += PIECE) {
+        rc = rig_piece(r, index, size - at < PIECE ? size - at : PIECE, at);
+    }
+    if (rc == 0) {
+        rc = rig_seal(r, size);
+    }
+    return rc == 0 ? rig_install_sealed(r) : rc;
 }
 
 struct image {

@@ -16,6 +16,8 @@ struct rig {
     uint64_t epoch;                         /* of the entries appended from now on */
     struct store_pos at[RIG_INDEX_MAX + 1]; /* position of each index, as last appended */
     uint64_t last;
+    uint64_t transfer; /* number of the last one */
+    struct store_pos transfer_pos;
     char note[256];
 };
 
@@ -30,7 +32,12 @@ int rig_append(struct rig *r, size_t count, size_t body_size);        /* one ope
 int rig_append_ops(struct rig *r, size_t op_count, size_t body_size); /* of one entry each */
 int rig_truncate(struct rig *r, uint64_t index);
 int rig_vote(struct rig *r, uint64_t epoch, uint32_t voted_for);
-int rig_install(struct rig *r, uint64_t index, size_t size); /* `epoch` is that of the position */
+/* A peer's snapshot, by all of the four below; `epoch` is that of the position. */
+int rig_install(struct rig *r, uint64_t index, size_t size);
+int rig_piece(struct rig *r, uint64_t index, size_t size, uint64_t offset); /* 0 begins anew */
+int rig_seal(struct rig *r, uint64_t size);
+int rig_drop(struct rig *r);
+int rig_install_sealed(struct rig *r);
 int rig_purge(struct rig *r);
 int rig_snapshot(struct rig *r, uint64_t index, size_t size); /* own, at a position appended */
 

@@ -144,8 +144,11 @@ void disk_apply(struct world *w, struct sim_member *m, const struct store_op *op
         apply_truncate(w, m, op->u.index);
         break;
     case STORE_OP_INSTALL:
-        apply_install(w, m, &op->u.install.pos);
+        apply_install(w, m, &op->u.install);
         break;
+    case STORE_OP_SNAP_PIECE: /* nothing of a transfer counts before INSTALL */
+    case STORE_OP_SNAP_SEAL:
+    case STORE_OP_SNAP_DROP:
     case STORE_OP_PURGE:
         break;
     }

@@ -86,6 +86,11 @@ static void assert_peer(const struct peer_msg *a, const struct peer_msg *b)
         EQ(u.snap.size);
         cr_assert_arr_eq(a->u.snap.bytes, b->u.snap.bytes, a->u.snap.size);
         break;
+    case PEER_SNAP_R:
+        EQ(u.snap_r.epoch);
+        EQ(u.snap_r.sync);
+        EQ(u.snap_r.stored);
+        break;
     }
 }
 

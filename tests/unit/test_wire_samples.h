@@ -9,7 +9,7 @@
 /* Messages that the tests of the peer protocol and the fuzz target start from: one of each kind,
  * the greatest values, no two fields alike. A sample owns what a decoded message owns. */
 
-enum { SAMPLE_PEER_COUNT = 4 + ZAB_MSG_TYPE_MAX };
+enum { SAMPLE_PEER_COUNT = 5 + ZAB_MSG_TYPE_MAX };
 
 static const struct zab_pos sample_pos = {UINT64_MAX, UINT64_MAX - 1, {UINT64_MAX - 2, 3}};
 
@@ -79,6 +79,12 @@ static inline void sample_peer(unsigned i, struct peer_msg *m)
         m->u.snap.offset = UINT64_MAX - 7;
         m->u.snap.bytes = (const uint8_t *)"image";
         m->u.snap.size = 5;
+        return;
+    case SAMPLE_PEER_COUNT - 1:
+        m->type = PEER_SNAP_R;
+        m->u.snap_r.epoch = UINT64_MAX;
+        m->u.snap_r.sync = UINT64_MAX - 1;
+        m->u.snap_r.stored = UINT64_MAX - 2;
         return;
     default:
         m->type = PEER_ZAB;
