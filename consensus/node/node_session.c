@@ -76,7 +76,9 @@ void node_session_resume(struct node *n, struct node_conn *conn)
 {
     struct tree_session s;
 
-    if (tree_session_find(n->tree, &conn->key, &s)) {
+    if (n->view.unformed) {
+        node_session_refuse(n, conn, ERR_NO_QUORUM); /* what is here is no ensemble's state yet */
+    } else if (tree_session_find(n->tree, &conn->key, &s)) {
         node_session_attach(n, conn, s.id);
     } else if (conn->last_word || BUG(X16_EXPIRED_UNASKED)) {
         node_session_refuse(n, conn, ERR_EXPIRED);

@@ -91,6 +91,8 @@ static void list_add(void *arg, const char *name)
         numbers_add(&l->snapshots, &l->snapshot_count, number);
     } else if (size > 4 && strcmp(name + size - 4, ".tmp") == 0) {
         buf_put(&l->temporary, name, size + 1);
+    } else if (strcmp(name, "restoring") == 0) {
+        l->is_restoring = true;
     } else if (strcmp(name, "meta-0") == 0) {
         l->has_meta[0] = true;
     } else if (strcmp(name, "meta-1") == 0) {

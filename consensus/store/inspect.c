@@ -140,8 +140,12 @@ static void inspect_refused(struct inspection *in, const struct store *s, int er
 static bool inspect_meta(struct store *s, const struct file_list *files, struct inspection *in)
 {
     struct meta_copy copies[2] = {0};
-    int newest, rc;
+    int newest, rc = restore_check(s, files);
 
+    if (rc != 0) {
+        inspect_refused(in, s, rc);
+        return false;
+    }
     if (!files->has_meta[0] && !files->has_meta[1]) {
         in->is_empty = files->segment_count == 0 && files->snapshot_count == 0;
         if (!in->is_empty) {

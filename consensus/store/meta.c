@@ -208,6 +208,16 @@ static int meta_repair(struct store *s, const struct file_list *files,
     return 0;
 }
 
+int meta_new(struct store *s)
+{
+    int rc;
+
+    s->incarnation = s->conf.incarnation;
+    s->meta = (struct meta){.sequence = 1};
+    rc = meta_create(s, 0);
+    return rc != 0 ? rc : meta_create(s, 1);
+}
+
 int meta_open(struct store *s, const struct file_list *files)
 {
     struct meta_copy found[2] = {0};
@@ -218,10 +228,7 @@ int meta_open(struct store *s, const struct file_list *files)
             store_note(s, "meta-0, meta-1: missing beside a log or snapshot");
             return ERR_CORRUPT;
         }
-        s->incarnation = s->conf.incarnation;
-        s->meta = (struct meta){.sequence = 1};
-        rc = meta_create(s, 0);
-        return rc != 0 ? rc : meta_create(s, 1);
+        return meta_new(s);
     }
     for (int i = 0; i < 2; i++) {
         if (files->has_meta[i]) {

@@ -74,6 +74,7 @@ static int recover_snapshot(struct recover *r, const struct file_list *files)
         }
         r->base = h.pos;
         r->first_sequence = h.first_sequence;
+        r->rec->restored = h.is_restored;
         r->rec->has_snapshot = true;
         r->rec->snapshot = h.pos;
         return 0;
@@ -250,6 +251,9 @@ static int recover_empty(const struct recover *r)
 {
     uint64_t first = r->rec->has_snapshot ? r->first_sequence : 1;
 
+    if (!r->rec->has_snapshot && r->claimed_index > 0) {
+        return ERR_CORRUPT; /* of a snapshot that was all it held; it is in the note */
+    }
     if ((r->spare_sequence != 0 && r->spare_sequence == first) || r->s->meta.sequence == 1) {
         return 0;
     }
@@ -360,7 +364,9 @@ int recover_read(struct store *s, const struct file_list *files, struct store_re
     s->base = r.base;
     s->last = r.last;
     s->claimed_index = r.claimed_index;
-    rec->is_new = s->meta.sequence == 1 && s->segment_count == 0 && !rec->has_snapshot;
+    rec->restored = rec->restored && s->segment_count == 0;
+    rec->is_new =
+        s->meta.sequence == 1 && s->segment_count == 0 && (!rec->has_snapshot || rec->restored);
     rec->incarnation = s->incarnation;
     rec->promised_epoch = s->meta.promised_epoch;
     rec->voted_for = s->meta.voted_for;

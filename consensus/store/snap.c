@@ -25,6 +25,7 @@ enum {
     SNAP_AT_EPOCH = 40,
     SNAP_AT_CHAIN = 48,
     SNAP_AT_FIRST_SEQUENCE = 64,
+    SNAP_AT_RESTORED = 72,
 
     PIECE_AT_CHECK = 0,
     PIECE_AT_SIZE = 8,
@@ -50,6 +51,7 @@ static void snap_header_encode(const struct snap_header *h, uint8_t *sector)
     bytes_set_u64(sector + SNAP_AT_CHAIN, h->pos.chain.lo);
     bytes_set_u64(sector + SNAP_AT_CHAIN + 8, h->pos.chain.hi);
     bytes_set_u64(sector + SNAP_AT_FIRST_SEQUENCE, h->first_sequence);
+    bytes_set_u32(sector + SNAP_AT_RESTORED, h->is_restored);
     sector_seal(sector, 0, 0);
 }
 
@@ -69,6 +71,7 @@ static bool snap_header_decode(const uint8_t *sector, struct snap_header *ret)
     ret->pos.chain.lo = bytes_get_u64(sector + SNAP_AT_CHAIN);
     ret->pos.chain.hi = bytes_get_u64(sector + SNAP_AT_CHAIN + 8);
     ret->first_sequence = bytes_get_u64(sector + SNAP_AT_FIRST_SEQUENCE);
+    ret->is_restored = bytes_get_u32(sector + SNAP_AT_RESTORED) != 0;
     return true;
 }
 

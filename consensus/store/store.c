@@ -33,7 +33,7 @@ int store_fail(struct store *s, int err, const char *name, const char *action, i
 
 /* --- open ------------------------------------------------------------------------------------ */
 
-static int open_lock(struct store *s)
+int store_lock(struct store *s)
 {
     const struct vfs *v = &s->conf.vfs;
     int rc = v->open(v->ctx, "lock", O_RDWR | O_CREAT, 0600);
@@ -77,7 +77,10 @@ static int open_recover(struct store *s, struct file_list *files, struct store_r
     if (rc != 0) {
         return store_fail(s, ERR_IO, "directory", "list", rc);
     }
-    rc = meta_open(s, files);
+    rc = restore_check(s, files);
+    if (rc == 0) {
+        rc = meta_open(s, files);
+    }
     if (rc == 0) {
         rc = recover_run(s, files, rec);
     }
@@ -98,10 +101,19 @@ static int open_recover(struct store *s, struct file_list *files, struct store_r
     return rc;
 }
 
+struct store *store_alloc(const struct store_conf *conf)
+{
+    struct store *s = mem_zalloc(sizeof(*s));
+
+    s->conf = *conf;
+    s->lock_fd = s->active_fd = s->spare_fd = s->meta_fd[0] = s->meta_fd[1] = -1;
+    return s;
+}
+
 int store_open(const struct store_conf *conf, struct store **ret, struct store_recovered *ret_rec,
                char *ret_note)
 {
-    struct store *s = mem_zalloc(sizeof(*s));
+    struct store *s = store_alloc(conf);
     struct store_recovered rec = {0};
     struct file_list files = {0};
     int rc;
@@ -110,9 +122,7 @@ int store_open(const struct store_conf *conf, struct store **ret, struct store_r
     CHECK(conf->segment_size <= LOG_SEGMENT_SIZE_MAX);
     CHECK(conf->segment_size % BLOCK_SIZE == 0);
     CHECK(conf->snapshots_kept >= 2);
-    s->conf = *conf;
-    s->lock_fd = s->active_fd = s->spare_fd = s->meta_fd[0] = s->meta_fd[1] = -1;
-    rc = open_lock(s);
+    rc = store_lock(s);
     if (rc == 0) {
         rc = open_recover(s, &files, &rec);
     }

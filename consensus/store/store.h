@@ -47,7 +47,8 @@ enum { STORE_SEGMENT_SIZE_DEFAULT = 64 << 20, STORE_SEGMENT_SIZE_MIN = 64 << 10 
 
 /* What recovery found, in words for the log line and `zabctl status`. */
 struct store_recovered {
-    bool is_new; /* nothing was ever stored: this incarnation never voted */
+    bool is_new;   /* nothing was ever stored but perhaps a backup: this incarnation never voted */
+    bool restored; /* the snapshot is that of a backup, and nothing came after it */
     struct hash128 incarnation;
     uint64_t promised_epoch;
     uint32_t voted_for;
@@ -70,6 +71,18 @@ int store_open(const struct store_conf *conf, struct store **ret, struct store_r
                char *ret_note);
 void store_close(struct store *s);
 void store_recovered_done(struct store_recovered *rec);
+
+/* Produces the next bytes of an image; 0 at the end; STORE_PRODUCE_FAILED: there will be no more.
+ */
+#define STORE_PRODUCE_FAILED SIZE_MAX
+typedef size_t (*store_produce_fn)(void *ctx, uint8_t *to, size_t cap);
+
+/* Makes an empty directory that of a member which begins with the state that `produce` gives, of
+ * position `pos`: store_open() then recovers it as `is_new` and `restored`. A restore that died on
+ * its way is begun again; store_open() refuses what it left. Errors: as store_open(), and
+ * ERR_NOTEMPTY, ERR_INTR: `produce` failed. */
+int store_restore(const struct store_conf *conf, const struct store_pos *pos,
+                  store_produce_fn produce, void *ctx, char *ret_note);
 
 /* --- batches --------------------------------------------------------------------------------- */
 
@@ -139,11 +152,6 @@ struct store_stats {
 void store_stats(const struct store *s, struct store_stats *ret);
 
 /* --- snapshots ------------------------------------------------------------------------------- */
-
-/* Produces the next bytes of an image; 0 at the end; STORE_PRODUCE_FAILED: there will be no more.
- */
-#define STORE_PRODUCE_FAILED SIZE_MAX
-typedef size_t (*store_produce_fn)(void *ctx, uint8_t *to, size_t cap);
 
 /* Writes a snapshot beside the log: temporary file, checksums, sync, read back and verified,
  * rename, sync of the directory. Allocates nothing and takes no lock: for a forked child. `buffer`

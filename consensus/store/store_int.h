@@ -32,6 +32,7 @@ struct file_list { /* what the directory holds, numbers in rising order */
     size_t snapshot_count;
     struct buf temporary; /* NUL-terminated names */
     bool has_meta[2];
+    bool is_restoring; /* the mark of a restore that was not finished */
 };
 int file_list(const struct vfs *v, struct file_list *ret);
 void file_list_done(struct file_list *l);
@@ -80,6 +81,10 @@ struct store {
     char note[NOTE_SIZE];
 };
 
+struct store *store_alloc(const struct store_conf *conf); /* nothing open yet */
+int store_lock(struct store *s); /* Errors: ERR_BUSY, ERR_NOSPACE, ERR_IO */
+int restore_check(struct store *s, const struct file_list *files); /* Errors: ERR_CORRUPT */
+
 /* Fills the note with file, action and the text of -rc, and returns err. */
 int store_fail(struct store *s, int err, const char *name, const char *action, int rc);
 __attribute__((format(printf, 2, 3))) void store_note(struct store *s, const char *fmt, ...);
@@ -89,6 +94,7 @@ __attribute__((format(printf, 2, 3))) void store_note(struct store *s, const cha
 /* Opens both files, creating them in a new directory. Errors: ERR_CORRUPT, ERR_FOREIGN,
  * ERR_NOSPACE, ERR_IO. */
 int meta_open(struct store *s, const struct file_list *files);
+int meta_new(struct store *s); /* both files of a member that never voted */
 int meta_save(struct store *s, uint64_t promised_epoch, uint32_t voted_for);
 
 struct meta_copy { /* what one of the two files says */
@@ -181,6 +187,7 @@ struct snap_header {
     struct hash128 cluster;
     struct store_pos pos;
     uint64_t first_sequence; /* segments below are void: a peer's snapshot replaced their log */
+    bool is_restored;        /* from a backup: no leader gave it */
 };
 
 /* A snapshot's file while it is written or read, block by block. */

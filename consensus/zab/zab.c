@@ -66,14 +66,17 @@ struct zab *zab_new(const struct zab_conf *conf, const struct zab_boot *boot, ui
     for (size_t i = 0; i < boot->entry_count; i++) {
         zab_window_push(&z->log, &boot->entries[i]);
     }
-    if (boot->base.epoch >
-        z->promised) { /* crashed between a fresh member's SNAP and its promise */
+    if (!boot->fresh &&
+        boot->base.epoch >
+            z->promised) { /* crashed between a fresh member's SNAP and its promise */
         z->promised = boot->base.epoch;
         z->voted_for = 0;
     }
-    CHECK(z->log.last.epoch <= z->promised);
+    CHECK(boot->fresh || z->log.last.epoch <= z->promised);
     z->stored = z->durable = z->log.last.index;
-    z->snapshot = z->commit = z->handed = z->applied = z->match = boot->base.index;
+    z->snapshot = z->commit = z->handed = z->applied = boot->base.index;
+    z->restored = boot->restored ? boot->base.index : 0;
+    z->match = zab_match_least(z);
     if (BUG(B8_UNCOMMITTED_SERVED)) {
         z->commit = z->match = z->log.last.index;
     }
@@ -91,10 +94,11 @@ struct zab *zab_new(const struct zab_conf *conf, const struct zab_boot *boot, ui
     z->read_wire = prng_next(&z->prng) >> 32;
     z->prevote_round = prng_next(&z->prng) >> 32;
     if (boot->fresh) {
-        CHECK(z->promised == 0 && z->log.last.index == 0);
+        CHECK(z->promised == 0 && zab_unformed(z));
         z->fresh = prng_next(&z->prng) | 1;
     }
-    z->epoch_seen = z->promised;
+    /* The first epoch of an ensemble that begins with a restored state is above that state's. */
+    z->epoch_seen = z->promised > boot->base.epoch ? z->promised : boot->base.epoch;
     /* The promise not to vote for election_min after a leader was heard was kept in memory only:
      * the own start counts as such a moment. */
     z->heard_ms = BUG(B15_RESTART_FORGETS_LEASE) ? 0 : now_ms;
@@ -161,6 +165,18 @@ bool zab_serving(const struct zab *z)
     return z->role == ZAB_LEADER && (z->commit >= z->epoch_index || BUG(B14_SERVES_BEFORE_EPOCH));
 }
 
+bool zab_unformed(const struct zab *z)
+{
+    return !z->faulty && z->log.last.index == z->restored;
+}
+
+/* Of another leader's log only the committed part is known to be the same, and of a restored state
+ * not even that. */
+uint64_t zab_match_least(const struct zab *z)
+{
+    return zab_unformed(z) ? 0 : z->commit;
+}
+
 bool zab_sound(const struct zab *z)
 {
     return !z->faulty && z->fresh == 0;
@@ -179,9 +195,8 @@ void zab_save_vote(struct zab *z, uint64_t epoch, uint32_t voted_for)
     z->voted_for = voted_for;
     z->vote_seq = fx->seq;
     z->fresh = 0;
-    /* Of another leader's log only the committed part is known to be the same. */
-    z->match = z->commit;
-    z->acked = z->commit < z->durable ? z->commit : z->durable;
+    z->match = zab_match_least(z);
+    z->acked = z->match < z->durable ? z->match : z->durable;
 }
 
 static void lead_begin(struct zab *z)
@@ -525,6 +540,7 @@ void zab_view(const struct zab *z, struct zab_view *ret)
         .commit = z->commit,
         .applied = z->applied,
         .lease_until_ms = zab_lease_until(z),
+        .unformed = zab_unformed(z),
     };
 }
 

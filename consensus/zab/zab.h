@@ -91,6 +91,9 @@ struct zab_boot { /* what the store recovered */
      * not vote on this empty log until all others show that theirs are empty too, or a leader has
      * given it a state (docs/PROTOCOL.md, "Damage"). */
     bool fresh;
+    /* `base` was put here by an operator, from a backup, and nothing came after it: no leader's
+     * entry, no leader's state. It is where a new ensemble begins, and nothing else. */
+    bool restored;
 };
 
 /* --- messages -------------------------------------------------------------------------------- */
@@ -130,8 +133,9 @@ struct zab_msg {
     uint64_t fresh; /* PREVOTE_R: the voter is fresh, this number is its life's; VOTE: of a forming
                        campaign, the number that this voter told; else 0 */
     bool granted;
-    bool quorum; /* READ: a lease is not enough */
-    bool faulty; /* HELLO: faulty or fresh, only SNAP at or after `last` helps */
+    bool quorum;   /* READ: a lease is not enough */
+    bool faulty;   /* HELLO: faulty or fresh, only SNAP at or after `last` helps */
+    bool unformed; /* PREVOTE, VOTE: the candidate's log has nothing that a leader gave it */
     uint32_t entry_count;
     struct zab_entry *entries; /* PROPOSE; owned by the message, see zab_msg_done() */
 };
@@ -265,6 +269,7 @@ struct zab_view {
     uint64_t commit;
     uint64_t applied;
     uint64_t lease_until_ms; /* leader: reads need no round before; 0: none */
+    bool unformed; /* nothing of a leader's is in the log: empty, or a restored state alone */
 };
 
 struct zab *zab_new(const struct zab_conf *conf, const struct zab_boot *boot, uint64_t now_ms);

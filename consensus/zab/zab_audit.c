@@ -23,7 +23,7 @@ static void audit_log(const struct zab *z)
         at = zab_entry_pos(e);
     }
     CHECK(zab_pos_equal(&at, &w->last));
-    CHECK(w->last.epoch <= z->promised);
+    CHECK(z->fresh != 0 || w->last.epoch <= z->promised);
 }
 
 static void audit_indexes(const struct zab *z)
@@ -73,10 +73,10 @@ static void audit_follower(const struct zab *z)
     CHECK(z->epoch_index == 0);
     CHECK(z->stored == z->log.last.index); /* only a leader gathers entries */
     CHECK(z->match <= z->log.last.index);
-    CHECK(z->leader == 0 || z->commit <= z->match);
+    CHECK(z->leader == 0 || z->commit <= z->match || zab_unformed(z));
     CHECK(z->acked <= z->durable);
     /* promise: a fresh member made none that is on disk, and holds nothing. */
-    CHECK(z->fresh == 0 || (z->vote_seq == 0 && z->voted_for == 0 && z->log.last.index == 0));
+    CHECK(z->fresh == 0 || (z->vote_seq == 0 && z->voted_for == 0 && zab_unformed(z)));
     CHECK(z->fresh == 0 || z->role != ZAB_CANDIDATE);
 }
 

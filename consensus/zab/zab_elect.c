@@ -15,7 +15,8 @@
  *
  * A fresh member's log is empty because the ensemble is new, or because its disk is. Its assent
  * does not make a quorum, and it has no vote, except in a campaign that founds the ensemble
- * (forming): all members assent, to an empty log, and each in answer to a question that was asked
+ * (forming): all members assent, to a log that is empty or a restored state alone, none of them
+ * having more than that, and each in answer to a question that was asked
  * when the fresh members' present lives were known. Then no member holds or leads with anything
  * that a former life of another helped to commit. The vote names the fresh voter's life, so that
  * no later one is meant. With its first durable vote a member is not fresh any more. */
@@ -77,6 +78,7 @@ static void ask(struct zab *z, const struct zab_peer *p)
     }
     m->round = pre ? z->prevote_round : 0;
     m->fresh = z->forming ? p->fresh : 0;
+    m->unformed = zab_unformed(z);
 }
 
 static void campaign(struct zab *z, enum zab_role role)
@@ -118,9 +120,11 @@ static void prevotes_count(struct zab *z)
         sound += p->prevoted && !fresh;
         lives_known = lives_known && (p->fresh == 0 || p->fresh_round < z->prevote_round);
     }
-    if (z->fresh == 0 && sound >= zab_quorum(z)) {
+    /* Without an entry nobody can tell whether a member that is silent holds a restored state: then
+     * only all of them together found the ensemble, with the newest of what they have. */
+    if (!zab_unformed(z) && sound >= zab_quorum(z)) {
         campaign(z, ZAB_CANDIDATE);
-    } else if (all == z->conf.member_count && z->log.last.index == 0) {
+    } else if (zab_unformed(z) && all == z->conf.member_count) {
         z->forming = lives_known;
         campaign(z, lives_known ? ZAB_CANDIDATE : ZAB_PRECANDIDATE);
     }
@@ -196,21 +200,25 @@ void zab_on_vote_r(struct zab *z, struct zab_peer *p, const struct zab_msg *m)
 
 /* --- voter ----------------------------------------------------------------------------------- */
 
-static bool would_vote(const struct zab *z, const struct zab_pos *candidate)
+/* Positions compare within one history. A restored state is of another one, whose numbers may be
+ * higher than any here: nobody who has something of a leader's votes for it. */
+static bool would_vote(const struct zab *z, const struct zab_msg *m)
 {
+    const struct zab_pos *candidate = &m->last;
+    bool stranger = m->unformed && !zab_unformed(z);
     bool older = BUG(X7_LONGEST_LOG_WINS) ? candidate->index < position(z)->index
                                           : zab_pos_before(candidate, position(z));
     bool led = z->now_ms - z->heard_ms < z->conf.election_min_ms && !BUG(X8_VOTE_UNDER_LEADER);
 
     /* On a full disk no vote could become durable. */
-    return z->role != ZAB_LEADER && !z->loading && !z->full && !led && !older;
+    return z->role != ZAB_LEADER && !z->loading && !z->full && !led && !older && !stranger;
 }
 
 /* The epoch asked about is no reason to refuse: the answer tells the own promise, and the campaign
  * goes above the highest of them. */
 void zab_on_prevote(struct zab *z, const struct zab_msg *m)
 {
-    bool granted = would_vote(z, &m->last);
+    bool granted = would_vote(z, m);
     struct zab_msg *answer = zab_send(z, m->from, ZAB_PREVOTE_R);
 
     answer->epoch = m->epoch;
@@ -224,7 +232,7 @@ void zab_on_vote(struct zab *z, const struct zab_msg *m)
 {
     bool again = m->epoch == z->promised && z->voted_for == m->from;
     bool asked = z->fresh == 0 || m->fresh == z->fresh;
-    bool granted = asked && (m->epoch > z->promised || again) && would_vote(z, &m->last);
+    bool granted = asked && (m->epoch > z->promised || again) && would_vote(z, m);
 
     if (granted && !again) {
         zab_save_vote(z, m->epoch, m->from);

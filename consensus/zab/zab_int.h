@@ -116,6 +116,7 @@ struct zab {
     uint64_t fresh;         /* random number of a life that began with an empty disk; 0: not fresh.
                                While fresh, `promised` is kept in memory only */
     bool full;              /* the disk is: storage effects wait */
+    uint64_t restored;      /* index of a restored state that the log begins with; 0: none */
     bool loading;           /* a peer's snapshot was accepted under loading_seq */
     struct zab_pos loading_pos;
     uint64_t loading_seq;
@@ -167,7 +168,10 @@ uint32_t zab_quorum(const struct zab *z);
 uint64_t zab_quorum_reached(const struct zab *z, const uint64_t *values);
 bool zab_is_self(const struct zab *z, const struct zab_peer *p);
 bool zab_serving(const struct zab *z);
-bool zab_sound(const struct zab *z); /* holds all it ever acknowledged, and knows that */
+/* No leader has given this log anything: it is empty, or a restored state alone. */
+bool zab_unformed(const struct zab *z);
+uint64_t zab_match_least(const struct zab *z); /* of a follower, at the start of an epoch */
+bool zab_sound(const struct zab *z);           /* holds all it ever acknowledged, and knows that */
 void zab_save_vote(struct zab *z, uint64_t epoch, uint32_t voted_for);
 /* Every change of role, and of the leader a follower knows, goes through here. */
 void zab_become(struct zab *z, enum zab_role role, uint32_t leader);

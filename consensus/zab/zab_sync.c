@@ -203,6 +203,9 @@ void zab_on_trunc(struct zab *z, const struct zab_msg *m)
     if (m->sync != z->sync || z->loading || !zab_sound(z) || m->last.index > z->log.last.index) {
         return;
     }
+    if (z->restored != 0 && zab_unformed(z)) {
+        return; /* as one piece: kept as it is, or replaced */
+    }
     CHECK(m->last.index >= z->commit);
     if (m->last.index < z->match) {
         return;
@@ -244,9 +247,10 @@ void zab_on_snap_loaded(struct zab *z, const struct zab_pos *pos, uint64_t seq)
     CHECK(z->loading_seq == seq);
     CHECK(zab_pos_equal(&z->loading_pos, pos));
     CHECK(z->seq_durable >= seq);
-    CHECK(pos->index >= z->handed);
+    CHECK(pos->index >= z->handed || zab_unformed(z)); /* a restored state is given up */
     z->loading = false;
     z->faulty = false;
+    z->restored = 0;
     zab_window_done(&z->log);
     zab_window_init(&z->log, pos);
     z->stored = z->durable = z->match = pos->index;

@@ -95,6 +95,7 @@ static void put_msg_fields(struct text *t, const struct zab_msg *m)
     case ZAB_VOTE:
         put_pos(t, "last", &m->last);
         put(t, "%s", m->fresh != 0 ? " forming" : "");
+        put(t, "%s", m->unformed && m->last.index > 0 ? " restored" : "");
         break;
     case ZAB_PREVOTE_R:
     case ZAB_VOTE_R:

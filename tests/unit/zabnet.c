@@ -471,6 +471,7 @@ void net_restart(struct net *net, uint32_t id)
         .faulty = m->disk.faulty,
         .claimed = m->disk.claimed,
         .fresh = net_disk_fresh(&m->disk),
+        .restored = m->disk.restored && m->disk.entry_count == 0,
     };
 
     CHECK(m->zab == NULL);

@@ -50,6 +50,7 @@ struct net_disk { /* what a crash leaves */
     uint64_t promised_epoch;
     uint32_t voted_for;
     struct zab_pos base;
+    bool restored; /* base is from a backup, and no leader's state took its place since */
     struct zab_entry *entries;
     size_t entry_count;
     bool faulty;
@@ -136,6 +137,8 @@ void net_restart(struct net *net, uint32_t id);
 void net_damage(struct net *net, uint32_t id, uint64_t index);
 /* A member that is down gets an empty disk. What it sent before is still under way. */
 void net_wipe(struct net *net, uint32_t id);
+/* A member that is down gets a disk with a restored state alone. */
+void net_restore(struct net *net, uint32_t id, const struct zab_pos *pos);
 void net_snapshot(struct net *net, uint32_t id);             /* at its applied index */
 void net_disk_do(struct net *net, uint32_t id, size_t jobs); /* on disk, nobody was told */
 

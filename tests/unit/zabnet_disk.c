@@ -23,7 +23,7 @@ void net_disk_cut(struct net_disk *d, uint64_t index)
 
 bool net_disk_fresh(const struct net_disk *d)
 {
-    return d->promised_epoch == 0 && d->base.index == 0 && d->entry_count == 0;
+    return d->promised_epoch == 0 && (d->base.index == 0 || d->restored) && d->entry_count == 0;
 }
 
 void net_disk_run(struct net_disk *d, const struct net_job *job)
@@ -49,6 +49,7 @@ void net_disk_run(struct net_disk *d, const struct net_job *job)
     case NET_JOB_INSTALL:
         net_disk_cut(d, d->base.index);
         d->base = job->pos;
+        d->restored = false;
         d->faulty = false;
         break;
     }
@@ -125,4 +126,13 @@ void net_wipe(struct net *net, uint32_t id)
     CHECK(net_member(net, id)->zab == NULL);
     net_entries_free(d->entries, d->entry_count);
     *d = (struct net_disk){0};
+}
+
+void net_restore(struct net *net, uint32_t id, const struct zab_pos *pos)
+{
+    struct net_disk *d = &net_member(net, id)->disk;
+
+    net_wipe(net, id);
+    d->base = *pos;
+    d->restored = true;
 }
