@@ -26,9 +26,14 @@ static const char help_text[] =
     "  -e, --ensemble LIST   all members: ID=HOST:PEERPORT:CLIENTPORT, separated by commas\n"
     "  -n, --name NAME       name of the ensemble; a data directory of another is refused\n"
     "  -u, --unix PATH       also serve clients of this machine on a unix socket\n"
+    "  -r, --restore FILE    begin with the backup FILE; the data directory must be empty\n"
     "  -l, --log-level L     error, warn, info (default) or debug\n"
     "  -h, --help            this text\n"
     "  -V, --version         version\n"
+    "\n"
+    "--restore is for a new ensemble: give it to one member, or to all, and start the others\n"
+    "with empty directories. All must be started; the newest state wins. A member restored\n"
+    "beside an ensemble that is alive takes that ensemble's state, not the backup's.\n"
     "\n"
     "The file:\n"
     "  [member]    id, data, name, unix, log_level\n"
@@ -329,13 +334,19 @@ static int check_whole(const struct conf *c, char *note)
 }
 
 static const struct option options[] = {
-    {"config", required_argument, NULL, 'c'},    {"data", required_argument, NULL, 'd'},
-    {"id", required_argument, NULL, 'i'},        {"ensemble", required_argument, NULL, 'e'},
-    {"name", required_argument, NULL, 'n'},      {"unix", required_argument, NULL, 'u'},
-    {"log-level", required_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},         {NULL, 0, NULL, 0},
+    {"config", required_argument, NULL, 'c'},
+    {"data", required_argument, NULL, 'd'},
+    {"id", required_argument, NULL, 'i'},
+    {"ensemble", required_argument, NULL, 'e'},
+    {"name", required_argument, NULL, 'n'},
+    {"unix", required_argument, NULL, 'u'},
+    {"log-level", required_argument, NULL, 'l'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {"restore", required_argument, NULL, 'r'},
+    {NULL, 0, NULL, 0},
 };
-static const char short_options[] = ":c:d:i:e:n:u:l:hV";
+static const char short_options[] = ":c:d:i:e:n:u:r:l:hV";
 
 /* What getopt found wrong, in our one line. */
 static int bad_flag(int opt, char **argv, int at, char *note)
@@ -353,6 +364,11 @@ static int parse_flag(int opt, struct conf *c, char *note)
 
     if (opt == 'e') {
         return parse_ensemble(c, optarg, note);
+    }
+    if (opt == 'r') {
+        return copy_text(c->restore, sizeof(c->restore), optarg)
+                   ? mistake(note, "--restore", "empty or too long:", optarg)
+                   : 0;
     }
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         if (keys[i].opt == opt) {

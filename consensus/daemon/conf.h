@@ -22,6 +22,7 @@ struct conf {
     char data[1024];
     char name[128];      /* of the ensemble; "" : made from the list of members */
     char unix_path[108]; /* "": no unix socket */
+    char restore[1024];  /* a backup to begin with; "": none */
     enum log_level log_level;
     struct conf_member members[MEMBERS_MAX]; /* by rising id */
     uint32_t member_count;

@@ -193,6 +193,12 @@ static int open_store(struct member *m, struct store_recovered *rec)
     if (getrandom(&conf.incarnation, sizeof(conf.incarnation), 0) != sizeof(conf.incarnation)) {
         return refuse("getrandom", strerror(errno));
     }
+    if (m->conf.restore[0] != '\0') {
+        err = member_restore(m, &conf);
+        if (err != 0) {
+            return err;
+        }
+    }
     err = store_open(&conf, &m->store, rec, note);
     if (err != 0) {
         fprintf(stderr, "zabd: %s: %s: %s\n", m->conf.data, err_text(err), note);

@@ -72,6 +72,10 @@ struct node_time member_now(void);
 void member_flush(struct member *m); /* after anything that was not I/O of this turn */
 void member_stop(struct member *m, int exit_code);
 
+/* restore.c: what conf.restore asks for. Returns 0, or 2 after one line on stderr; then the data
+ * directory is as it was, or says that a restore was not finished. */
+int member_restore(struct member *m, const struct store_conf *conf);
+
 /* peer_link.c: one stream to each other member. Of two members the one with the lower id dials. */
 void peer_links_start(struct member *m);
 void peer_links_stop(struct member *m); /* closes all streams and timers */
