@@ -13,6 +13,7 @@
 #include "check.h"
 #include "err.h"
 #include "fuzz_log_script.h"
+#include "inspect.h"
 #include "mem.h"
 #include "sector.h"
 
@@ -151,13 +152,30 @@ static void check_going_on(const struct store_conf *conf, struct store *s,
     store_close(s);
 }
 
+/* Who only looked must have seen what the start found. */
+static void check_inspection(const struct inspection *in, int rc, const struct store_recovered *rec)
+{
+    CHECK(in->open_err == rc);
+    CHECK((in->health == INSPECT_REFUSED) == (rc != 0));
+    if (rc == 0) {
+        check_same(&in->would, rec);
+        CHECK((in->health == INSPECT_FAULTY) == rec->faulty);
+        CHECK(in->health != INSPECT_SOUND || !rec->torn_tail);
+    }
+}
+
 static void check_directory(const struct store_conf *conf, struct memfs *fs, uint8_t flags)
 {
-    struct store_recovered rec, again;
+    struct store_recovered rec = {0}, again;
+    struct inspection in;
     struct store *s;
     char note[NOTE_SIZE] = "";
-    int rc = store_open(conf, &s, &rec, note);
+    int rc;
 
+    CHECK(inspect_run(&conf->vfs, &in, note) == 0);
+    rc = store_open(conf, &s, &rec, note);
+    check_inspection(&in, rc, &rec);
+    inspect_done(&in);
     if (rc != 0) {
         CHECK(rc == ERR_CORRUPT || rc == ERR_FOREIGN);
         CHECK(note[0] != '\0');

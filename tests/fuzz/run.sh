@@ -9,8 +9,9 @@
 # line a target; the exit code is 0 only if nothing failed. FUZZ_BUILD names another directory than
 # build-fuzz.
 #
-# To add what was found to the repository, smallest first and nothing twice:
-#   build-fuzz/tests/fuzz/TARGET -merge=1 tests/fuzz/corpus/TARGET build-fuzz/found/TARGET
+# A corpus for the repository that covers what was found with few files, made in EMPTY_DIR:
+#   build-fuzz/tests/fuzz/TARGET -set_cover_merge=1 -use_counters=0 EMPTY_DIR \
+#       tests/fuzz/corpus/TARGET build-fuzz/found/TARGET
 # A first corpus for a new target, in a build with gcc: TARGET -write=tests/fuzz/corpus/TARGET
 set -eu
 [ $# -ge 1 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
