@@ -208,7 +208,10 @@ static void step_snapshot(struct script *s)
 {
     unsigned index = take(s), epoch = take(s), first_sequence = take(s) % (SCRIPT_SEGMENTS + 2);
     struct image image = {take(s)};
-    struct snap_header h = {s->conf->cluster, {epoch, index, s->chain[index]}, first_sequence};
+    struct snap_header h = {s->conf->cluster,
+                            {epoch, index, s->chain[index]},
+                            first_sequence,
+                            first_sequence == 0 && epoch % 8 == 7};
     uint8_t *buffer = mem_alloc(STORE_SNAPSHOT_BUFFER_SIZE);
 
     h.pos.chain.lo ^= take(s);

@@ -156,7 +156,7 @@ void fuzz_seed(unsigned i, struct buf *b)
 {
     uint8_t *buffer = mem_alloc(STORE_SNAPSHOT_BUFFER_SIZE);
     struct memfs *fs = memfs_new();
-    struct snap_header h = {{1, 2}, {3, 40 + i % 9, {5, 6}}, i % 2};
+    struct snap_header h = {{1, 2}, {3, 40 + i % 9, {5, 6}}, i % 2, i % 5 == 0};
     struct buf image = {0};
     const uint8_t *file;
     struct cursor c;
