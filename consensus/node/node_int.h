@@ -16,7 +16,8 @@ struct node_conn {
     bool greeted; /* HELLO was received and not refused */
     uint64_t hello_xid;
     uint64_t hello_deadline_ms;
-    bool last_word; /* the leader was asked: a session that is not known now does not exist */
+    uint64_t index_seen; /* by the client that resumes */
+    bool last_word;      /* the leader was asked: a session that is not known now does not exist */
     struct session_key key;
     UT_hash_handle hh;
 };

@@ -71,7 +71,9 @@ void node_session_detach(struct node *n, struct node_conn *conn)
 
 /* The client has seen state up to an index that is applied here now. Its session is in the tree, or
  * it came to be after that index, or it does not exist: only the leader can tell the last two
- * apart. */
+ * apart. A session that is younger than what the client has seen of its own is another one under
+ * the same key: its HELLO was under way until the first had expired. The replies to what the client
+ * sends again are not in it. */
 void node_session_resume(struct node *n, struct node_conn *conn)
 {
     struct tree_session s;
@@ -79,7 +81,11 @@ void node_session_resume(struct node *n, struct node_conn *conn)
     if (n->view.unformed) {
         node_session_refuse(n, conn, ERR_NO_QUORUM); /* what is here is no ensemble's state yet */
     } else if (tree_session_find(n->tree, &conn->key, &s)) {
-        node_session_attach(n, conn, s.id);
+        if (s.id <= conn->index_seen) {
+            node_session_attach(n, conn, s.id);
+        } else {
+            node_session_refuse(n, conn, ERR_EXPIRED);
+        }
     } else if (conn->last_word || BUG(X16_EXPIRED_UNASKED)) {
         node_session_refuse(n, conn, ERR_EXPIRED);
     } else {
@@ -97,6 +103,7 @@ int node_session_hello(struct node *n, struct node_conn *conn, const struct requ
     conn->hello_xid = r->xid;
     conn->hello_deadline_ms = node_answer_by(n, r->deadline_ms);
     conn->key = r->u.hello.key;
+    conn->index_seen = r->u.hello.index_seen;
     conn->last_word = false;
     if (r->u.hello.version != CLIENT_PROTOCOL_VERSION) {
         node_session_refuse(n, conn, ERR_PROTO_VERSION);

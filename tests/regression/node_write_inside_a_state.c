@@ -67,7 +67,7 @@ Test(regression, write_applied_inside_a_state_is_answered)
     cr_assert_eq(0, net.clients[0].conn); /* its state was replaced */
 
     net_connect(&net, 0, member);
-    cr_assert_eq(0, net_hello(&net, 0, 7, true, 1));
+    cr_assert_eq(0, net_hello(&net, 0, 7, true, 10));
     cr_assert_eq(0, net_call(&net, 0, &r, &reply));
     cr_assert_lt(reply.u.create.attr.czxid, 10);
     net_done(&net);

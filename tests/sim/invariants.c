@@ -53,12 +53,28 @@ static void check_leases(struct world *w, const struct sim_member *by, uint64_t 
     }
 }
 
+static void note_entry(struct world *w, const struct sim_entry *e)
+{
+    struct txn txn;
+
+    if (!w->print || e->body == NULL || wire_txn_decode(e->body->data, e->body->size, &txn) != 0) {
+        return;
+    }
+    sim_note(w,
+             "committed %" PRIu64 " epoch=%" PRIu64 " session=%" PRIu64 " op=%d xid=%" PRIu64
+             " xid_floor=%" PRIu64,
+             w->ledger.count + 1, e->epoch, txn.session, txn.request.op, txn.request.xid,
+             txn.request.xid_floor);
+    codec_request_done(&txn.request);
+}
+
 static void ledger_extend(struct world *w, const struct sim_disk *from, uint64_t index)
 {
     while (w->ledger.count < index) {
         const struct sim_entry *e = &from->entries[w->ledger.count - from->base];
         struct ledger_entry entry = {e->epoch, e->type, e->chain, e->body};
 
+        note_entry(w, e);
         w->counts.entries++;
         w->counts.epochs += e->type == ZAB_ENTRY_EPOCH;
         ledger_push(&w->ledger, &entry);

@@ -127,7 +127,7 @@ Test(node_backup, image_belongs_to_its_stream_and_is_read_front_to_back)
     codec_reply_done(&reply);
     net_disconnect(&net, 0);
     net_connect(&net, 0, 1);
-    cr_assert_eq(net_hello(&net, 0, 7, true, 0), 0);
+    cr_assert_eq(net_hello(&net, 0, 7, true, 10), 0);
     cr_assert_eq(piece(0, 200, 100, &reply), ERR_NOENT);
 }
 
