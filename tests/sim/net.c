@@ -173,8 +173,9 @@ void net_link_event(struct world *w, const struct sim_event *ev, bool *ret_down,
 
     *ret_up = ev->kind == EV_LINK_UP;
     *ret_down = *ret_up ? d->up != 0 : d->up == ev->x;
-    if (*ret_up && (d->up >= ev->x || ev->y != lives(w, ev->a, ev->b))) {
-        *ret_up = *ret_down = false; /* a newer stream came first, or the peer died meanwhile */
+    if (*ret_up && (d->up >= ev->x || d->ended >= ev->x || ev->y != lives(w, ev->a, ev->b))) {
+        *ret_up = *ret_down = false; /* a newer one came first, or the other side ended this one */
+        dial_later(w, ev->a, ev->b);
         return;
     }
     if (*ret_up || *ret_down) {
@@ -184,6 +185,7 @@ void net_link_event(struct world *w, const struct sim_event *ev, bool *ret_down,
     if (*ret_up) {
         d->busy_us = w->now_us;
     } else if (*ret_down) {
+        d->ended = dir(w, ev->b, ev->a)->ended = ev->x;
         dial_later(w, ev->a, ev->b);
         /* The other side sees the end of the stream, if that gets through. */
         if (dir(w, ev->b, ev->a)->up == ev->x && d->cuts == 0) {

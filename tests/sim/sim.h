@@ -340,6 +340,7 @@ struct sim_dir {        /* from one member to another */
     uint64_t arrive_us; /* the last frame arrives then: the order is kept */
     uint64_t slow_us;   /* added to each frame */
     uint64_t up;        /* stream that `from` believes to have to `to`; 0: none */
+    uint64_t ended;     /* newest stream that one of the two has ended */
     struct sim_stalled *stalled;
     size_t stalled_count, stalled_cap, stalled_bytes;
 };
