@@ -138,7 +138,8 @@ static bool op_parse(struct history *h, struct field line, struct history_op *re
     memcpy(op.err, f[6].at, f[6].size);
     op.outcome = outcome_of(&op);
     op.exists = op.outcome == HISTORY_REFUSED && strcmp(op.err, "EEXIST") == 0;
-    op.absent = op.outcome == HISTORY_REFUSED && strcmp(op.err, "ENOENT") == 0;
+    op.absent = op.outcome == HISTORY_REFUSED && strcmp(op.err, "ENOENT") == 0 &&
+                op.kind != HISTORY_EXCL && op.kind != HISTORY_NUMBER; /* these miss a directory */
     op.path = path_number(h, f[7]);
     op.result = f[8].at;
     op.result_size = (uint32_t)f[8].size;

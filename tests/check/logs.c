@@ -213,48 +213,97 @@ static void take(struct ledger *l, const struct store_recovered *rec)
     }
 }
 
-static const struct store_entry *differing(const struct ledger *l,
-                                           const struct store_recovered *rec)
+static uint64_t last_index(const struct store_recovered *r)
 {
+    return r->entry_count > 0 ? r->entries[r->entry_count - 1].index : r->snapshot.index;
+}
+
+static uint64_t last_epoch(const struct store_recovered *r)
+{
+    return r->entry_count > 0 ? r->entries[r->entry_count - 1].epoch : r->snapshot.epoch;
+}
+
+/* Up to where the member has what the ledger has. A chain stands for all before it. */
+static uint64_t agreement(const struct ledger *l, const struct store_recovered *rec)
+{
+    uint64_t agreed = rec->entry_count == 0 || rec->entries[0].index > l->count + 1
+                          ? rec->snapshot.index
+                          : rec->entries[0].index - 1;
+
     for (size_t i = 0; i < rec->entry_count; i++) {
         const struct store_entry *e = &rec->entries[i];
 
-        if (e->index <= l->count && !hash128_equal(ledger_at(l, e->index)->chain, e->chain)) {
-            return e;
+        if (e->index > l->count || !hash128_equal(ledger_at(l, e->index)->chain, e->chain)) {
+            break;
         }
+        agreed = e->index;
     }
-    return NULL;
+    return agreed;
 }
 
+static int compare_falling(const void *a, const void *b)
+{
+    const uint64_t *x = a;
+    const uint64_t *y = b;
+
+    return *x > *y ? -1 : *x < *y;
+}
+
+/* A member whose log goes on in another way behind what a majority has was stopped before it was
+ * told; one that differs before that has lost what was committed, or the others have. */
+static int compare_all(char *const *dirs, const struct store_recovered *recs, size_t count,
+                       const struct ledger *l, char *note, size_t note_size)
+{
+    uint64_t *agreed = mem_alloc((count + 1) * sizeof(*agreed));
+    uint64_t committed;
+    int rc = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        agreed[i] = agreement(l, &recs[i]);
+    }
+    qsort(agreed, count, sizeof(*agreed), compare_falling);
+    committed = agreed[count / 2];
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        uint64_t same = agreement(l, &recs[i]);
+
+        if (same < committed && same < last_index(&recs[i])) {
+            snprintf(note, note_size,
+                     "the log of %s differs at index %" PRIu64 ", a majority agrees up to %" PRIu64,
+                     dirs[i], same + 1, committed);
+            rc = 1;
+        }
+    }
+    mem_free(agreed);
+    return rc;
+}
+
+/* The newest log from the first entry on, by epoch and index as in an election; and what a newer
+ * one that begins later adds to it. */
 static int merge(char *const *dirs, const struct store_recovered *recs, size_t count,
                  struct ledger *ret, char *note, size_t note_size)
 {
-    uint64_t before;
+    const struct store_recovered *base = NULL;
 
     for (size_t i = 0; i < count; i++) {
-        if (is_whole(&recs[i]) && recs[i].entry_count > ret->count) {
-            ledger_done(ret);
-            take(ret, &recs[i]);
+        const struct store_recovered *r = &recs[i];
+
+        if (is_whole(r) && r->entry_count > 0 &&
+            (base == NULL || last_epoch(r) > last_epoch(base) ||
+             (last_epoch(r) == last_epoch(base) && last_index(r) > last_index(base)))) {
+            base = r;
         }
     }
-    if (ret->count == 0) {
+    if (base == NULL) {
         snprintf(note, note_size, "no log begins at index 1");
         return 2;
     }
-    do { /* logs that begin later may end later */
-        before = ret->count;
-        for (size_t i = 0; i < count; i++) {
-            const struct store_entry *e = differing(ret, &recs[i]);
-
-            if (e != NULL) {
-                snprintf(note, note_size, "the log of %s differs from the others at index %" PRIu64,
-                         dirs[i], e->index);
-                return 1;
-            }
+    take(ret, base);
+    for (size_t i = 0; i < count; i++) {
+        if (agreement(ret, &recs[i]) == ret->count && last_epoch(&recs[i]) >= last_epoch(base)) {
             take(ret, &recs[i]);
         }
-    } while (ret->count > before);
-    return 0;
+    }
+    return compare_all(dirs, recs, count, ret, note, note_size);
 }
 
 int logs_read(char *const *dirs, size_t dir_count, struct ledger *ret, struct logs_counts *counts,
@@ -275,8 +324,7 @@ int logs_read(char *const *dirs, size_t dir_count, struct ledger *ret, struct lo
             rc = 2;
         } else {
             const struct store_recovered *r = &recs[done];
-            uint64_t last =
-                r->entry_count > 0 ? r->entries[r->entry_count - 1].index : r->snapshot.index;
+            uint64_t last = last_index(r);
 
             counts->whole += is_whole(r) && r->entry_count > 0;
             counts->shortest = last < counts->shortest ? last : counts->shortest;

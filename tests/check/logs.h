@@ -8,9 +8,9 @@
 
 /* The committed entries as they are in the data directories of members that have stopped. Each
  * directory is copied, and the copy, without its snapshots, is recovered as a member would: so the
- * log must reach back to index 1 in at least one of them. All must agree on every index that they
- * have. The members are taken to have converged before they stopped: then the longest log is the
- * history. */
+ * log must reach back to index 1 in at least one of them. All must agree as far as a
+ * majority does. The members are taken to have converged before they stopped: then the newest log
+ * is the history. */
 
 struct logs_counts {
     uint64_t members, whole;    /* logs, and those that begin at index 1 */
