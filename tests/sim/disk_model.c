@@ -115,10 +115,20 @@ static void apply_truncate(struct world *w, struct sim_member *m, uint64_t index
 
 static void apply_install(struct world *w, struct sim_member *m, const struct store_pos *pos)
 {
+    uint64_t held = m->lost.last < w->ledger.count ? m->lost.last : w->ledger.count;
+    struct hash128 chain;
+
     w->counts.installs++;
     if (!inv_in_ledger(w, pos->index, &pos->chain)) {
         sim_fail(w, "member %u installs a state at %" PRIu64 " that was not committed", m->id,
                  pos->index);
+        return;
+    }
+    /* It votes from now on as if it had never acknowledged anything above. */
+    if (m->damaged && held > pos->index && disk_chain(w, &m->lost, held, &chain) &&
+        inv_in_ledger(w, held, &chain)) {
+        sim_fail(w, "member %u installs a state at %" PRIu64 ", and had acknowledged %" PRIu64,
+                 m->id, pos->index, held);
         return;
     }
     begin(&m->disk, pos->index);

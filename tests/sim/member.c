@@ -38,8 +38,14 @@ static uint64_t true_us(const struct sim_member *m, uint64_t ms)
     return m->clock_base_us + (uint64_t)(left - left * m->drift_ppm / (1000000 + m->drift_ppm)) + 2;
 }
 
-void member_set_drift(struct sim_member *m, int32_t ppm)
+void member_draw_drift(struct sim_member *m)
 {
+    int32_t max = (int32_t)m->w->mix.drift_ppm_max;
+    int32_t ppm = (int32_t)sim_below(m->w, 2 * (uint64_t)max + 1) - max;
+
+    if (sim_chance(m->w, 50)) { /* the ends are what margins are for */
+        ppm = ppm < 0 ? -max : max;
+    }
     m->clock_local_us = local_us(m, m->w->now_us);
     m->clock_base_us = m->w->now_us;
     m->drift_ppm = ppm;
@@ -82,7 +88,28 @@ static void tick(struct sim_member *m)
     step_done(m);
 }
 
-/* The loop looks at its timers first; then it finds all that came in. */
+/* Handles what came in meanwhile: of clients only, or all that is left. */
+static void run_deferred(struct sim_member *m, bool of_clients)
+{
+    uint64_t life = m->life;
+
+    for (size_t i = 0; i < m->deferred_count && m->life == life; i++) {
+        struct sim_event ev = m->deferred[i];
+
+        if (ev.kind == EV_PHASE || (of_clients && ev.kind != EV_CL_OPEN &&
+                                    ev.kind != EV_CL_REQUEST && ev.kind != EV_CL_GONE)) {
+            continue;
+        }
+        m->deferred[i].bytes = NULL;
+        m->deferred[i].kind = EV_PHASE; /* no member's: done */
+        member_on_event(m, &ev);
+        world_event_done(&ev);
+    }
+}
+
+/* Stopped somewhere in its loop, it looks at its timers first; stopped while it waited, as it
+ * mostly does, it first finds all that came in, and may serve one socket's words before another's.
+ */
 void member_resume(struct sim_member *m)
 {
     uint64_t life = m->life;
@@ -91,15 +118,14 @@ void member_resume(struct sim_member *m)
         return;
     }
     m->paused = false;
-    if (node_deadline(m->node) <= member_ms(m, m->w->now_us)) {
+    if (sim_chance(m->w, 50) && node_deadline(m->node) <= member_ms(m, m->w->now_us)) {
         tick(m);
     }
-    for (size_t i = 0; i < m->deferred_count && m->life == life; i++) {
-        struct sim_event ev = m->deferred[i];
-
-        m->deferred[i].bytes = NULL;
-        member_on_event(m, &ev);
-        world_event_done(&ev);
+    if (sim_chance(m->w, 50)) {
+        run_deferred(m, true);
+    }
+    if (m->life == life) {
+        run_deferred(m, false);
     }
     if (m->life == life) {
         m->deferred_count = 0;
@@ -309,8 +335,7 @@ void member_init(struct world *w, uint32_t id)
     };
     memfs_vfs(m->fs, &m->store_conf.vfs);
     m->clock_local_us = sim_spread(w, SIM_SECOND, 1000000 * (uint64_t)SIM_SECOND);
-    m->drift_ppm =
-        (int32_t)sim_below(w, 2 * w->mix.drift_ppm_max + 1) - (int32_t)w->mix.drift_ppm_max;
+    member_draw_drift(m);
     m->wall_offset_ns = (int64_t)sim_below(w, 4 * (uint64_t)1000000000) - 2000000000;
     member_start_at(m, sim_spread(w, 1, 2 * SIM_SECOND));
 }

@@ -52,8 +52,7 @@ static void clock_changes(struct world *w)
         return;
     }
     w->counts.drifts++;
-    member_set_drift(m, (int32_t)sim_below(w, 2 * w->mix.drift_ppm_max + 1) -
-                            (int32_t)w->mix.drift_ppm_max);
+    member_draw_drift(m);
 }
 
 /* --- network --------------------------------------------------------------------------------- */
