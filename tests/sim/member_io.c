@@ -88,6 +88,7 @@ void member_on_spare(struct sim_member *m)
 
     m->spare_due = false;
     if (err == ERR_IO) {
+        m->store_failed = true;
         member_crash(m, false);
         return;
     }
@@ -135,6 +136,7 @@ void member_on_disk(struct sim_member *m)
         return;
     }
     if (err != 0) { /* the process ends, and what did reach the disk is judged at the next start */
+        m->store_failed = true;
         member_crash(m, sim_chance(m->w, 20));
         return;
     }

@@ -205,7 +205,7 @@ static void crash_storage(struct sim_member *m)
     for (size_t i = 0; i < m->batch->count; i++) {
         w->counts.installs_cut += m->batch->ops[i].type == STORE_OP_INSTALL;
     }
-    if (!memfs_is_dead(m->fs) && sim_chance(w, 70)) {
+    if (!m->store_failed && sim_chance(w, 70)) {
         w->counts.kills_in_batch++;
         memfs_die_at(m->fs, sim_between(w, 1, MEMBER_DISK_CALLS_MAX));
         store_run(m->store, m->batch, NULL);
@@ -235,6 +235,7 @@ void member_crash(struct sim_member *m, bool power)
     m->flush_due = false;
     m->spare_due = false;
     m->is_full = false;
+    m->store_failed = false;
     m->paused = false;
     m->doomed = false;
     m->die_in = 0;

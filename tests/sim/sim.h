@@ -233,6 +233,7 @@ struct sim_member {
     struct store_batch rest;         /* of it, after ERR_NOSPACE */
     bool is_full;                    /* the node was told so */
     bool spare_due;
+    bool store_failed; /* no call of it any more */
 
     /* The snapshot child. */
     bool snapping;
