@@ -10,10 +10,8 @@
  * comparisons, and work per entry only when an entry is committed for the first time. */
 
 enum {
-    AUDIT_EVERY = 512,      /* steps of a member between two node_audit() ... */
-    AUDIT_EVERY_SMALL = 16, /* ... whose window is small */
-    SMALL_WINDOW = 64,
-    UNREAD_MS_MAX = 400, /* shorter stalls are not forgiven */
+    AUDIT_STEPS_MIN = 64, /* between two node_audit() of a member, and 4 for each entry read */
+    UNREAD_MS_MAX = 400,  /* shorter stalls are not forgiven */
 };
 
 bool inv_in_ledger(const struct world *w, uint64_t index, const struct hash128 *chain)
@@ -239,7 +237,6 @@ static void check_snapshot(struct world *w, struct sim_member *m)
 void inv_after(struct world *w, struct sim_member *m)
 {
     struct zab_view v;
-    uint64_t every = w->mix.window_entries_max <= SMALL_WINDOW ? AUDIT_EVERY_SMALL : AUDIT_EVERY;
 
     node_view(m->node, &v);
     w->counts.checks += 6;
@@ -251,9 +248,13 @@ void inv_after(struct world *w, struct sim_member *m)
     m->view = v;
     check_digest(w, m);
     check_snapshot(w, m);
-    if (++m->steps % every == 0) {
+    if (++m->steps >= m->audit_step) {
+        uint64_t window = w->mix.window_entries_max;
+
         w->counts.audits++;
         node_audit(m->node);
+        m->audit_step =
+            m->steps + AUDIT_STEPS_MIN + 4 * (v.last.index < window ? v.last.index : window);
     }
     if (m->damaged) {
         damage_look_healed(m);

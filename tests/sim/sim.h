@@ -261,6 +261,7 @@ struct sim_member {
     uint64_t vote_epoch; /* newest vote that left it, over its lives */
     uint32_t vote_for;
     uint64_t steps;
+    uint64_t audit_step; /* of the next node_audit() */
 };
 
 enum { MEMBER_DISK_CALLS_MAX = 24 }; /* of a batch or a snapshot, until a crash inside it */
