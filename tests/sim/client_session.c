@@ -145,7 +145,10 @@ void client_closed(struct clients *cs, struct client *c, uint64_t now_us)
     c->conn = 0;
     c->greeting = c->attached = c->resubscribing = c->exclusive = false;
     c->connect_us = now_us + 1000 * (uint64_t)(1 + client_roll(c, 200));
-    c->member = client_roll(c, cs->conf.member_count);
+    /* By chance alone a client that has to be served soon may ask a dead member again and again. */
+    c->member = c->probe_write || c->probe_sync || cs->quiet
+                    ? (c->member + 1) % cs->conf.member_count
+                    : client_roll(c, cs->conf.member_count);
     for (uint32_t i = 0; i < c->op_count; i++) { /* what only that stream awaited */
         enum op op = c->ops[i].op;
 
