@@ -115,7 +115,7 @@ static void apply_truncate(struct world *w, struct sim_member *m, uint64_t index
 
 static void apply_install(struct world *w, struct sim_member *m, const struct store_pos *pos)
 {
-    uint64_t held = m->lost.last < w->ledger.count ? m->lost.last : w->ledger.count;
+    uint64_t held = m->lost.last < m->owed ? m->lost.last : m->owed;
     struct hash128 chain;
 
     w->counts.installs++;
@@ -124,7 +124,8 @@ static void apply_install(struct world *w, struct sim_member *m, const struct st
                  pos->index);
         return;
     }
-    /* It votes from now on as if it had never acknowledged anything above. */
+    /* It votes from now on as if it had never acknowledged anything above. What is committed since
+     * it came back does not rest on what its former life acknowledged. */
     if (m->damaged && held > pos->index && disk_chain(w, &m->lost, held, &chain) &&
         inv_in_ledger(w, held, &chain)) {
         sim_fail(w, "member %u installs a state at %" PRIu64 ", and had acknowledged %" PRIu64,
@@ -237,6 +238,7 @@ static void take_over(struct world *w, struct sim_member *m, const struct store_
         sim_fail(w, "member %u recovers promise %" PRIu64 " after %" PRIu64, m->id,
                  rec->promised_epoch, m->disk.promised);
     }
+    m->owed = w->ledger.count;
     now.base = now.last = rec->snapshot.index;
     for (size_t i = 0; i < rec->entry_count; i++) {
         push(&now, &rec->entries[i]);

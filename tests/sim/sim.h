@@ -255,6 +255,7 @@ struct sim_member {
     struct store_op *pending; /* of the batch that was in flight at its end */
     size_t pending_count;
     struct sim_disk lost; /* of the disk before it was damaged: a leader may still count on it */
+    uint64_t owed;        /* committed when it came back without it */
     bool lost_unread;     /* it was only that a read failed: it may come back */
     struct zab_view view; /* after its last step */
     uint64_t tree_seen;
