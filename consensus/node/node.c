@@ -29,7 +29,7 @@ void node_boot_from_store(const struct store_recovered *rec, struct zab_boot *re
         .entries = entries,
         .entry_count = rec->entry_count,
         .faulty = rec->faulty,
-        .claimed.index = rec->claimed_index,
+        .claimed = {.epoch = rec->claimed_epoch, .index = rec->claimed_index},
         .restored = rec->restored,
         .fresh = rec->is_new && !BUG(B9_EMPTY_DISK_VOTES),
     };

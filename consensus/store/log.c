@@ -25,9 +25,9 @@ uint64_t log_limit(const struct store *s, size_t i)
 
 /* A disk that is too full for the segment after this one is no failure yet: it is asked for again
  * when it is needed. */
-int log_begin(struct store *s, const struct store_pos *before, uint64_t claimed_index)
+int log_begin(struct store *s, const struct store_pos *before, const struct store_pos *claimed)
 {
-    int rc = segment_begin(s, before, claimed_index);
+    int rc = segment_begin(s, before, claimed);
 
     if (rc == 0) {
         rc = segment_prepare(s, 0);
@@ -42,20 +42,20 @@ static int log_write(struct store *s, const struct store_entry *const *entries, 
     int rc;
 
     if (s->active_fd < 0 || s->segments[s->segment_count - 1].size - s->active_offset < size) {
-        struct store_pos before = s->last;
+        struct store_pos before = s->last, claimed = s->claimed;
 
         rc = segment_prepare(s, BLOCK_SIZE + size);
         if (rc != 0) {
             return rc;
         }
-        rc = log_begin(s, &before, s->claimed_index);
+        rc = log_begin(s, &before, &claimed);
         if (rc != 0) {
             return rc;
         }
     }
     rc = segment_append(s, entries, count, payload_size);
-    if (rc == 0 && s->claimed_index < s->last.index) {
-        s->claimed_index = s->last.index;
+    if (rc == 0 && s->claimed.index <= s->last.index) {
+        s->claimed = s->last;
     }
     return rc;
 }
@@ -165,7 +165,7 @@ int log_truncate(struct store *s, uint64_t index)
         s->last = pos;
         return 0;
     }
-    return rc != 0 ? rc : log_begin(s, &pos, index);
+    return rc != 0 ? rc : log_begin(s, &pos, &pos);
 }
 
 static int segment_remove_first(struct store *s)

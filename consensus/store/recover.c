@@ -26,9 +26,10 @@ struct recover {
     struct store_pos base, last;
     bool base_differs; /* the log has another entry where the snapshot was taken */
     bool is_faulty;
-    uint64_t claimed_index;
-    bool can_append;      /* behind the last entry, in the last segment */
-    enum segment_end end; /* of the last segment that was read */
+    bool end_unknown;         /* the log may have gone on behind all that can be read */
+    struct store_pos claimed; /* no chain; epoch 0: not known */
+    bool can_append;          /* behind the last entry, in the last segment */
+    enum segment_end end;     /* of the last segment that was read */
     uint64_t end_offset;
 };
 
@@ -46,10 +47,10 @@ static void recover_fault(struct recover *r, uint64_t sequence, uint64_t offset,
     r->is_faulty = true;
 }
 
-static void recover_claim(struct recover *r, uint64_t index)
+static void recover_claim(struct recover *r, uint64_t epoch, uint64_t index)
 {
-    if (r->claimed_index < index) {
-        r->claimed_index = index;
+    if (index > r->claimed.index || (index == r->claimed.index && epoch > r->claimed.epoch)) {
+        r->claimed = (struct store_pos){.epoch = epoch, .index = index};
     }
 }
 
@@ -65,8 +66,15 @@ static int recover_snapshot(struct recover *r, const struct file_list *files)
         file_name(name, "snap-", files->snapshots[i], "");
         if (rc != 0) {
             store_note(r->s, "%s: %s", name, err_text(rc));
-            recover_claim(r, files->snapshots[i]);
+        }
+        if (rc == ERR_CORRUPT) {
+            bool has_header = snap_header_read(&r->s->conf.vfs, files->snapshots[i], &h);
+
+            recover_claim(r, has_header ? h.pos.epoch : 0, files->snapshots[i]);
             continue;
+        }
+        if (rc != 0) {
+            return rc;
         }
         if (!hash128_equal(h.cluster, r->s->conf.cluster)) {
             store_note(r->s, "%s: belongs to another ensemble", name);
@@ -153,7 +161,11 @@ static int recover_claims(struct recover *r, size_t from)
         if (rc != 0) {
             return rc;
         }
-        recover_claim(r, scan.end == SEGMENT_DAMAGED ? scan.claimed_index : scan.last.index);
+        if (scan.end != SEGMENT_DAMAGED) {
+            scan.claimed = scan.last;
+        }
+        recover_claim(r, scan.claimed.epoch, scan.claimed.index);
+        r->end_unknown = r->end_unknown || (i + 1 == s->segment_count && scan.claimed.epoch == 0);
     }
     return 0;
 }
@@ -269,16 +281,19 @@ static void recover_judge_end(struct recover *r, size_t start)
 
     if (r->base_differs) {
         recover_fault(r, s->segments[start].sequence, 0, "the log differs from the snapshot");
-        recover_claim(r, r->last.index);
+        recover_claim(r, 0, r->last.index);
+        r->end_unknown = true;
         r->last = r->base;
     } else if (r->last.index < r->base.index) {
         if (!r->is_faulty) {
+            r->end_unknown = true;
             recover_fault(r, last_sequence, r->end_offset, "the log ends before the snapshot");
         }
         r->last = r->base;
     } else if (!r->is_faulty && r->spare_sequence > last_sequence + 1) {
         recover_fault(r, last_sequence + 1, 0, "the file is missing");
-        recover_claim(r, r->last.index + 1);
+        recover_claim(r, 0, r->last.index + 1);
+        r->end_unknown = true;
     } else {
         r->can_append = !r->is_faulty && r->end == SEGMENT_CLEAN;
     }
@@ -311,7 +326,7 @@ static int recover_log(struct recover *r)
     recover_judge_end(r, start);
     for (size_t i = s->segment_count; i-- > 0;) {
         if (s->segments[i].readable) {
-            recover_claim(r, s->segments[i].claimed_index);
+            recover_claim(r, s->segments[i].claimed.epoch, s->segments[i].claimed.index);
             break;
         }
     }
@@ -357,13 +372,21 @@ int recover_read(struct store *s, const struct file_list *files, struct store_re
         return rc;
     }
     /* Damage that left no trace of an index may have hidden one entry as well as many. */
-    recover_claim(&r, r.last.index + (r.is_faulty ? 1 : 0));
-    if (r.claimed_index > r.last.index) {
+    recover_claim(&r, r.is_faulty ? 0 : r.last.epoch, r.last.index + (r.is_faulty ? 1 : 0));
+    if (r.claimed.index > r.last.index) {
         r.is_faulty = true;
+    }
+    if (r.end_unknown) {
+        r.claimed.epoch = 0;
+    }
+    if (r.is_faulty && r.claimed.epoch == 0 && s->meta.promised_epoch == 0 && r.last.epoch == 0) {
+        /* A peer's snapshot came before the first promise, and is all there was. */
+        store_note(s, "log: damaged, and nothing says of which epoch it was");
+        return ERR_CORRUPT;
     }
     s->base = r.base;
     s->last = r.last;
-    s->claimed_index = r.claimed_index;
+    s->claimed = r.claimed;
     rec->restored = rec->restored && s->segment_count == 0;
     rec->is_new =
         s->meta.sequence == 1 && s->segment_count == 0 && (!rec->has_snapshot || rec->restored);
@@ -372,7 +395,8 @@ int recover_read(struct store *s, const struct file_list *files, struct store_re
     rec->voted_for = s->meta.voted_for;
     rec->torn_tail = r.end == SEGMENT_TORN && !r.is_faulty;
     rec->faulty = r.is_faulty;
-    rec->claimed_index = r.claimed_index;
+    rec->claimed_index = r.claimed.index;
+    rec->claimed_epoch = r.is_faulty ? r.claimed.epoch : r.last.epoch;
     memcpy(rec->note, s->note, sizeof(rec->note));
     *ret_end = (struct recover_end){
         .can_append = r.can_append,

@@ -36,6 +36,7 @@ enum {
     SEGMENT_AT_EPOCH = 72,
     SEGMENT_AT_CHAIN = 80,
     SEGMENT_AT_CLAIMED = 96,
+    SEGMENT_AT_CLAIMED_EPOCH = 104,
 
     BATCH_MAGIC = 0x5441425a, /* "ZBAT" */
 };
@@ -106,7 +107,8 @@ static void segment_header_encode(const struct store *s, const struct segment *g
     bytes_set_u64(sector + SEGMENT_AT_EPOCH, g->before.epoch);
     bytes_set_u64(sector + SEGMENT_AT_CHAIN, g->before.chain.lo);
     bytes_set_u64(sector + SEGMENT_AT_CHAIN + 8, g->before.chain.hi);
-    bytes_set_u64(sector + SEGMENT_AT_CLAIMED, g->claimed_index);
+    bytes_set_u64(sector + SEGMENT_AT_CLAIMED, g->claimed.index);
+    bytes_set_u64(sector + SEGMENT_AT_CLAIMED_EPOCH, g->claimed.epoch);
     sector_seal(sector, 0, 0);
 }
 
@@ -140,7 +142,8 @@ static int segment_header_decode(struct store *s, const uint8_t *sector, const c
     ret->before.epoch = bytes_get_u64(sector + SEGMENT_AT_EPOCH);
     ret->before.chain.lo = bytes_get_u64(sector + SEGMENT_AT_CHAIN);
     ret->before.chain.hi = bytes_get_u64(sector + SEGMENT_AT_CHAIN + 8);
-    ret->claimed_index = bytes_get_u64(sector + SEGMENT_AT_CLAIMED);
+    ret->claimed.index = bytes_get_u64(sector + SEGMENT_AT_CLAIMED);
+    ret->claimed.epoch = bytes_get_u64(sector + SEGMENT_AT_CLAIMED_EPOCH);
     ret->readable = true;
     return 0;
 }
@@ -239,7 +242,7 @@ int segment_prepare(struct store *s, uint64_t size)
     return 0;
 }
 
-int segment_begin(struct store *s, const struct store_pos *before, uint64_t claimed_index)
+int segment_begin(struct store *s, const struct store_pos *before, const struct store_pos *claimed)
 {
     const struct vfs *v = &s->conf.vfs;
     struct segment g = {
@@ -247,7 +250,7 @@ int segment_begin(struct store *s, const struct store_pos *before, uint64_t clai
         .readable = true,
         .size = s->spare_size,
         .before = *before,
-        .claimed_index = claimed_index,
+        .claimed = *claimed,
     };
     uint8_t sector[SECTOR_SIZE];
     char name[FILE_NAME_SIZE];
@@ -273,7 +276,7 @@ int segment_begin(struct store *s, const struct store_pos *before, uint64_t clai
     s->active_offset = BLOCK_SIZE;
     s->zeroed_to = BLOCK_SIZE;
     s->last = *before;
-    s->claimed_index = claimed_index;
+    s->claimed = *claimed;
     s->spare_fd = -1;
     s->spare_sequence++;
     return 0;

@@ -164,19 +164,60 @@ static void tail_judge(struct scanner *c, uint64_t batch_offset)
     out->end = is_empty ? SEGMENT_CLEAN : SEGMENT_TORN;
 }
 
-/* Damage: the headers of batches behind tell how far the log had come. */
-static void tail_claim(struct scanner *c, uint64_t from)
+/* Epoch of the last entry of the batch that is loaded; 0: it is not a batch after all. */
+static uint64_t batch_last_epoch(const struct scanner *c, const struct batch_header *h)
 {
-    uint64_t claimed = c->out->last.index + 1;
+    struct cursor cur = cur_make(c->payload + BATCH_HEADER_SIZE, h->size - BATCH_HEADER_SIZE);
+    const uint8_t *header = NULL, *body;
+
+    for (uint32_t i = 0; i < h->entry_count; i++) {
+        if (!cur_bytes(&cur, ENTRY_HEADER_SIZE, &header) ||
+            !cur_bytes(&cur, bytes_get_u32(header), &body)) {
+            return 0;
+        }
+    }
+    return header != NULL ? bytes_get_u64(header + 8) : 0;
+}
+
+static bool is_empty_from(const struct scanner *c, uint64_t from)
+{
+    uint32_t batch;
+
+    for (uint64_t at = from; at < c->size; at += SECTOR_SIZE) {
+        if (judge(c, at, &batch) != SECTOR_ZERO) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Damage: the headers of batches behind tell how far the log had come. Where it ended is known if
+ * the last of these batches is whole, nothing is behind it, and no part of the file is missing. */
+static void tail_claim(struct scanner *c, uint64_t from, uint64_t size_wanted)
+{
+    struct store_pos claimed = {.index = c->out->last.index + 1};
+    uint64_t end = 0; /* of the last batch, if that is whole */
 
     for (uint64_t at = from; at + BLOCK_SIZE <= c->size; at += BLOCK_SIZE) {
         struct batch_header h;
 
-        if (batch_header_at(c, at, &h) && h.first_index - 1 + h.entry_count > claimed) {
-            claimed = h.first_index - 1 + h.entry_count;
+        if (!batch_header_at(c, at, &h) || h.first_index - 1 + h.entry_count < claimed.index) {
+            continue;
+        }
+        claimed.index = h.first_index - 1 + h.entry_count;
+        end = 0;
+        if (batch_load(c, at, &h)) {
+            claimed.epoch = batch_last_epoch(c, &h);
+            end = at + sector_blocks_size(h.size);
         }
     }
-    c->out->claimed_index = claimed < c->limit ? claimed : c->limit;
+    if (end == 0 || c->size < size_wanted || !is_empty_from(c, end)) {
+        claimed.epoch = 0;
+    }
+    if (claimed.index > c->limit) {
+        claimed = (struct store_pos){.index = c->limit};
+    }
+    c->out->claimed = claimed;
 }
 
 static void scan_batches(struct scanner *c, uint64_t size_wanted)
@@ -210,7 +251,7 @@ static void scan_batches(struct scanner *c, uint64_t size_wanted)
     if (out->end == SEGMENT_DAMAGED && BUG(B11_CUT_AT_DAMAGE)) {
         out->end = SEGMENT_TORN;
     } else if (out->end == SEGMENT_DAMAGED) {
-        tail_claim(c, offset);
+        tail_claim(c, offset, size_wanted);
     }
 }
 

@@ -428,6 +428,28 @@ static bool snap_looks_whole(const struct vfs *v, uint64_t index)
     return is_whole;
 }
 
+bool snap_header_read(const struct vfs *v, uint64_t index, struct snap_header *ret)
+{
+    uint8_t sector[SECTOR_SIZE];
+    char name[FILE_NAME_SIZE];
+    struct snap_header h;
+    bool is_valid;
+    int fd;
+
+    file_name(name, "snap-", index, "");
+    fd = v->open(v->ctx, name, O_RDWR, 0);
+    if (fd < 0) {
+        return false;
+    }
+    is_valid = file_read(v, fd, sector, sizeof(sector), 0) == SECTOR_SIZE &&
+               snap_header_decode(sector, &h) && h.pos.index == index;
+    v->close(v->ctx, fd);
+    if (is_valid) {
+        *ret = h;
+    }
+    return is_valid;
+}
+
 static int snap_remove(struct store *s, uint64_t index)
 {
     char name[FILE_NAME_SIZE];

@@ -244,7 +244,7 @@ int transfer_install(struct store *s, const struct store_pos *pos)
     }
     if (rc == 0) {
         s->base = *pos;
-        rc = log_begin(s, pos, pos->index);
+        rc = log_begin(s, pos, pos);
     }
     if (rc == 0) {
         rc = log_drop_before(s, first_sequence);

@@ -220,11 +220,15 @@ static int run_op(struct store *s, const struct store_batch *batch, size_t i, si
 int store_run(struct store *s, const struct store_batch *batch, char *ret_note)
 {
     s->batch_done = 0;
+    if (s->has_failed) {
+        return ERR_IO;
+    }
     while (s->batch_done < batch->count) {
         size_t done;
         int rc = run_op(s, batch, s->batch_done, &done);
 
         if (rc != 0) {
+            s->has_failed = rc != ERR_NOSPACE;
             if (ret_note != NULL) {
                 memcpy(ret_note, s->note, NOTE_SIZE);
             }
@@ -237,8 +241,9 @@ int store_run(struct store *s, const struct store_batch *batch, char *ret_note)
 
 int store_prepare(struct store *s, char *ret_note)
 {
-    int rc = segment_prepare(s, 0);
+    int rc = s->has_failed ? ERR_IO : segment_prepare(s, 0);
 
+    s->has_failed = s->has_failed || (rc != 0 && rc != ERR_NOSPACE);
     if (rc != 0 && ret_note != NULL) {
         memcpy(ret_note, s->note, NOTE_SIZE);
     }

@@ -16,8 +16,8 @@
  * thread, one batch in flight. store_snapshot_write() is apart from the rest, so that a forked
  * child can run it beside the parent's store_run().
  *
- * A write or sync error is final: the caller ends the process without another store call, and the
- * tail of the log is judged again at the next start. */
+ * A write or sync error is final: the caller ends the process, and the tail of the log is judged
+ * again at the next start. Whatever is asked of the store before that fails, too. */
 struct store;
 
 struct store_pos {
@@ -58,8 +58,11 @@ struct store_recovered {
     size_t entry_count;
     bool torn_tail; /* the last batch was cut: it was never acknowledged */
     bool faulty;    /* damage in what may have been acknowledged: the entries end before it */
-    uint64_t claimed_index; /* last index the log is known to have held, >= the last entry's */
-    char note[256];         /* file, offset and reason of what was found wrong, or "" */
+    /* Of a faulty log, the last entry it is known to have held, at or behind the last one here.
+     * Epoch 0: its end cannot be read, so there may have been more, of any epoch up to the promise.
+     */
+    uint64_t claimed_index, claimed_epoch;
+    char note[256]; /* file, offset and reason of what was found wrong, or "" */
 };
 
 /* Locks the directory and recovers. An empty directory is given its identity (files are created

@@ -41,10 +41,11 @@ void file_list_done(struct file_list *l);
 
 struct segment {
     uint64_t sequence;
-    bool readable;           /* its header is valid; else the fields below are unknown */
-    uint64_t size;           /* bytes of the file */
-    struct store_pos before; /* its first entry comes after this one */
-    uint64_t claimed_index;  /* the log had reached at least this when the segment began */
+    bool readable;            /* its header is valid; else the fields below are unknown */
+    uint64_t size;            /* bytes of the file */
+    struct store_pos before;  /* its first entry comes after this one */
+    struct store_pos claimed; /* the log had reached at least this when the segment began; no chain,
+                                 epoch 0: not known */
 };
 
 struct meta {
@@ -73,10 +74,11 @@ struct store {
 
     struct store_pos base; /* of the snapshot that recovery or INSTALL left */
     struct store_pos last;
-    uint64_t claimed_index; /* above last.index while the log is faulty */
-    uint8_t *sectors;       /* of the batch being written */
+    struct store_pos claimed; /* above last while the log is faulty; as in struct segment */
+    uint8_t *sectors;         /* of the batch being written */
     size_t sectors_cap;
     uint64_t syncs;
+    bool has_failed;   /* a write or sync did: nothing is tried again, whoever asks */
     size_t batch_done; /* operations of the last store_run() */
     char note[NOTE_SIZE];
 };
@@ -125,7 +127,7 @@ int segment_prepare(struct store *s, uint64_t size);
 
 /* Turns the spare into the active segment, durably: the log now ends at `before`, whatever older
  * segments hold behind it. The spare must be prepared. Errors: ERR_IO */
-int segment_begin(struct store *s, const struct store_pos *before, uint64_t claimed_index);
+int segment_begin(struct store *s, const struct store_pos *before, const struct store_pos *claimed);
 
 /* Writes and syncs one batch at the active offset, where it must fit. Errors: ERR_IO */
 int segment_append(struct store *s, const struct store_entry *const *entries, size_t count,
@@ -151,10 +153,12 @@ enum segment_end {
 
 struct segment_scan {
     enum segment_end end;
-    struct store_pos last;  /* of the last valid entry up to the limit */
-    uint64_t offset;        /* behind the last valid batch */
-    uint64_t claimed_index; /* DAMAGED: the highest index of which there is a trace */
-    const char *reason;     /* DAMAGED, TORN: in words */
+    struct store_pos last; /* of the last valid entry up to the limit */
+    uint64_t offset;       /* behind the last valid batch */
+    /* DAMAGED: the highest index of which there is a trace; its epoch if that is certainly where
+     * the segment ended, else 0. */
+    struct store_pos claimed;
+    const char *reason; /* DAMAGED, TORN: in words */
 };
 
 /* Called for each valid entry in turn; `e->body` is NULL, the bytes are borrowed. */
@@ -173,7 +177,7 @@ int segment_scan(struct store *s, const struct segment *g, uint64_t limit, segme
 uint64_t log_limit(const struct store *s, size_t i);
 
 /* Ends the log at `before`: begins the prepared segment and prepares the one after it. */
-int log_begin(struct store *s, const struct store_pos *before, uint64_t claimed_index);
+int log_begin(struct store *s, const struct store_pos *before, const struct store_pos *claimed);
 
 /* One batch on disk of as many operations as it holds, at least one. Errors: ERR_NOSPACE, ERR_IO */
 int log_append(struct store *s, const struct store_op *ops, size_t count, size_t *ret_done);
@@ -229,6 +233,9 @@ int snap_read(const struct vfs *v, uint64_t index, struct snap_header *ret_heade
 /* Reads all of it; *ret_offset is where the damage begins, or the end. Errors as snap_read(). */
 int snap_examine(const struct vfs *v, uint64_t index, struct snap_header *ret_header,
                  uint64_t *ret_offset);
+
+/* What the header says, whatever is behind it. False: it cannot be read. */
+bool snap_header_read(const struct vfs *v, uint64_t index, struct snap_header *ret);
 
 /* Keeps the newest conf.snapshots_kept and removes the rest; *ret_floor_index is that of the oldest
  * one kept, 0 if there are fewer than wanted. Errors: ERR_IO */

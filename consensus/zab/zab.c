@@ -87,6 +87,11 @@ struct zab *zab_new(const struct zab_conf *conf, const struct zab_boot *boot, ui
         if (zab_pos_before(&z->claimed, &z->log.last)) {
             z->claimed = z->log.last;
         }
+        if (z->claimed.epoch > z->promised) { /* as above, and that state is damaged since */
+            z->promised = z->claimed.epoch;
+            z->voted_for = 0;
+        }
+        z->claimed_vote = boot->claimed.epoch != 0 ? z->claimed.index : UINT64_MAX;
     }
     /* Numbers of HELLOs, READs and PREVOTEs start anywhere, so that what is still under way for
      * this member's former life is not taken for an answer. */

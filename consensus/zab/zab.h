@@ -83,7 +83,8 @@ struct zab_boot { /* what the store recovered */
     size_t entry_count;
     /* Part of what the log once held cannot be read: the member votes with all of it, never leads,
      * and takes the leader's state (SNAP) before anything else. `claimed` is the last position the
-     * log is known to have held, without a chain; epoch 0: not known, the promise is taken. */
+     * log is known to have held, without a chain; epoch 0: its end is not known, there may have
+     * been more, of any epoch up to the promise. */
     bool faulty;
     struct zab_pos claimed;
     /* Nothing was ever stored here: no promise, no log, no snapshot, and `faulty` means nothing. It

@@ -59,9 +59,12 @@ static void retry_arm(struct zab *z)
 
 /* The place in the log that elections compare: a member that cannot read part of its log answers
  * for all that it once held. */
-static const struct zab_pos *position(const struct zab *z)
+static struct zab_pos position(const struct zab *z)
 {
-    return z->faulty ? &z->claimed : &z->log.last;
+    struct zab_pos at = z->faulty ? z->claimed : z->log.last;
+
+    at.index = z->faulty ? z->claimed_vote : at.index;
+    return at;
 }
 
 /* --- candidate ------------------------------------------------------------------------------- */
@@ -206,8 +209,9 @@ static bool would_vote(const struct zab *z, const struct zab_msg *m)
 {
     const struct zab_pos *candidate = &m->last;
     bool stranger = m->unformed && !zab_unformed(z);
-    bool older = BUG(X7_LONGEST_LOG_WINS) ? candidate->index < position(z)->index
-                                          : zab_pos_before(candidate, position(z));
+    struct zab_pos own = position(z);
+    bool older =
+        BUG(X7_LONGEST_LOG_WINS) ? candidate->index < own.index : zab_pos_before(candidate, &own);
     bool led = z->now_ms - z->heard_ms < z->conf.election_min_ms && !BUG(X8_VOTE_UNDER_LEADER);
 
     /* On a full disk no vote could become durable. */

@@ -112,7 +112,9 @@ struct zab {
     uint64_t applied;
 
     bool faulty;
-    struct zab_pos claimed; /* while faulty */
+    struct zab_pos claimed; /* while faulty: what a state must hold to heal it ... */
+    uint64_t claimed_vote;  /* ... and the index behind which a candidate's log must be, in the
+                               claimed epoch: UINT64_MAX when the end is not known */
     uint64_t fresh;         /* random number of a life that began with an empty disk; 0: not fresh.
                                While fresh, `promised` is kept in memory only */
     bool full;              /* the disk is: storage effects wait */

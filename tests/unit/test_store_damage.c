@@ -16,6 +16,7 @@ static void setup(void)
 {
     r = rig_new();
     cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(rig_vote(r, 1, 1), 0); /* no entry comes before a promise */
 }
 
 static void teardown(void)
@@ -107,6 +108,72 @@ Test(store_damage, flipped_bit_in_an_earlier_batch_is_faulty_and_keeps_the_claim
         cr_assert_eq(c->rec.claimed_index, 9);
         rig_free(c);
     }
+}
+
+/* Where the log ended is known when all behind the damage can be read, and then in which epoch: a
+ * member votes with that place, and not with all that it ever promised. */
+Test(store_damage, place_behind_the_damage_is_claimed_with_its_epoch)
+{
+    cr_assert_eq(rig_append(r, 2, 100), 0);
+    cr_assert_eq(rig_append(r, 4, 6500), 0);
+    r->epoch = 3;
+    cr_assert_eq(rig_vote(r, 8, 1), 0);
+    cr_assert_eq(rig_append(r, 3, 3700), 0);
+    rig_close(r);
+    memfs_flip(r->fs, SEGMENT_1, BATCH_2 + 600);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert(r->rec.faulty);
+    cr_assert_eq(r->rec.claimed_index, 9);
+    cr_assert_eq(r->rec.claimed_epoch, 3);
+    r->epoch = 4;
+    cr_assert_eq(rig_append(r, 1, 10), 0);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(rig_open(r), 0);
+        cr_assert(r->rec.faulty, "the next segment's header carries it on");
+        cr_assert_eq(r->rec.claimed_index, 9);
+        cr_assert_eq(r->rec.claimed_epoch, 3);
+    }
+}
+
+Test(store_damage, place_is_not_known_when_the_end_is_damaged)
+{
+    static const struct {
+        size_t at;
+        bool is_known;
+    } cases[] = {
+        {BATCH_2 + 600, true},   {BATCH_3 + 100, false},      {BATCH_3 + 22 * 512 + 7, false},
+        {BATCH_3 + 4096, false}, {BATCH_3 + 3 * 4096, false}, {60000, false},
+    };
+
+    three_batches();
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct rig *c = rig_copy(r);
+
+        memfs_flip(c->fs, SEGMENT_1, cases[i].at);
+        cr_assert_eq(rig_open(c), 0);
+        cr_assert(c->rec.faulty, "%zu", cases[i].at);
+        cr_assert_eq(c->rec.claimed_epoch, cases[i].is_known ? 1 : 0, "%zu", cases[i].at);
+        rig_free(c);
+    }
+    memfs_flip(r->fs, SEGMENT_1, BATCH_2 + 600);
+    memfs_shorten(r->fs, SEGMENT_1, 65536 - 4096);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert(r->rec.faulty);
+    cr_assert_eq(r->rec.claimed_epoch, 0, "the file may have held more");
+}
+
+Test(store_damage, damage_in_an_earlier_file_leaves_the_end_known)
+{
+    for (int i = 0; i < 60; i++) {
+        r->epoch = 1 + (uint64_t)i / 20;
+        cr_assert_eq(rig_append(r, 1, 3700), 0);
+    }
+    rig_close(r);
+    memfs_flip(r->fs, SEGMENT_1, BATCH_2 + 600);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert(r->rec.faulty);
+    cr_assert_eq(r->rec.claimed_index, 60);
+    cr_assert_eq(r->rec.claimed_epoch, 3);
 }
 
 Test(store_damage, lost_sector_or_batch_before_a_valid_one_is_faulty)

@@ -162,3 +162,45 @@ Test(store_transfer, what_the_disk_gives_back_is_verified_before_it_counts)
     cr_assert_eq(rig_open(r), 0);
     is_as_before(20);
 }
+
+/* A member with a new disk took a leader's state and died before its first promise; then that state
+ * is damaged. Its epoch is all that says whom the member may not vote for. */
+static struct rig *fresh_with_state(void)
+{
+    struct rig *c = rig_new();
+
+    cr_assert_eq(rig_open(c), 0);
+    c->epoch = 7;
+    cr_assert_eq(rig_install(c, 50, 1000), 0);
+    rig_close(c);
+    return c;
+}
+
+Test(store_transfer, damaged_state_of_a_fresh_member_keeps_its_place)
+{
+    struct rig *c = fresh_with_state();
+
+    memfs_flip(c->fs, "snap-0000000000000032", 700);
+    cr_assert_eq(rig_open(c), 0);
+    cr_assert(c->rec.faulty);
+    cr_assert_not(c->rec.is_new);
+    cr_assert_eq(c->rec.promised_epoch, 0);
+    cr_assert_eq(c->rec.claimed_index, 50);
+    cr_assert_eq(c->rec.claimed_epoch, 7);
+    rig_free(c);
+}
+
+Test(store_transfer, fresh_member_whose_state_is_damaged_beyond_that_does_not_start)
+{
+    struct rig *c = fresh_with_state();
+
+    memfs_flip(c->fs, "snap-0000000000000032", 40);
+    for (size_t i = 0; memfs_name(c->fs, i) != NULL; i++) {
+        if (strncmp(memfs_name(c->fs, i), "log-", 4) == 0) {
+            memfs_flip(c->fs, memfs_name(c->fs, i), 70);
+        }
+    }
+    cr_assert_eq(rig_open(c), ERR_CORRUPT);
+    cr_assert(strstr(c->note, "epoch") != NULL, "%s", c->note);
+    rig_free(c);
+}

@@ -228,6 +228,68 @@ Test(zab_elect, a_member_that_cannot_read_its_log_votes_for_what_it_once_held_an
     zab_free(z);
 }
 
+/* Mid-log damage: the place is known, so it votes for whoever holds as much, and for no one else.
+ */
+Test(zab_elect, a_member_with_a_damaged_log_elects_a_candidate_that_holds_what_it_held)
+{
+    struct zab_boot boot = {
+        .promised_epoch = 8, .faulty = true, .claimed = {.epoch = 3, .index = 10}};
+    struct zab *z = member_one(&boot);
+    struct zab_out out = {0};
+    struct zab_msg m;
+    struct zab_event ev = vote_request(&m, ZAB_VOTE, 9, 3, 9);
+
+    step_one(z, &out, 1300, &ev);
+    cr_assert_not(find_send(&out, ZAB_VOTE_R)->u.msg.granted);
+    ev = vote_request(&m, ZAB_VOTE, 9, 2, 99);
+    step_one(z, &out, 1300, &ev);
+    cr_assert_not(find_send(&out, ZAB_VOTE_R)->u.msg.granted);
+    ev = vote_request(&m, ZAB_VOTE, 9, 3, 10);
+    step_one(z, &out, 1300, &ev);
+    cr_assert(find_send(&out, ZAB_VOTE_R)->u.msg.granted);
+    zab_out_done(&out);
+    zab_free(z);
+}
+
+/* The end is not known: behind the last trace there may have been any number of entries of any
+ * epoch that was promised. A candidate with one more than the trace may still lack what was
+ * committed. */
+Test(zab_elect, a_member_whose_log_has_no_readable_end_elects_nobody_of_the_epochs_it_promised)
+{
+    struct zab_boot boot = {.promised_epoch = 3, .faulty = true, .claimed = {.index = 10}};
+    struct zab *z = member_one(&boot);
+    struct zab_out out = {0};
+    struct zab_msg m;
+    struct zab_event ev = vote_request(&m, ZAB_VOTE, 4, 3, 1000);
+
+    step_one(z, &out, 1300, &ev);
+    cr_assert_not(find_send(&out, ZAB_VOTE_R)->u.msg.granted);
+    ev = vote_request(&m, ZAB_VOTE, 5, 4, 11);
+    step_one(z, &out, 1300, &ev);
+    cr_assert(find_send(&out, ZAB_VOTE_R)->u.msg.granted);
+    zab_out_done(&out);
+    zab_free(z);
+}
+
+/* It took a state before its first promise, and lost it: the state's epoch is as good as a promise.
+ */
+Test(zab_elect, a_claimed_epoch_above_the_promise_is_promised)
+{
+    struct zab_boot boot = {.faulty = true, .claimed = {.epoch = 7, .index = 50}};
+    struct zab *z = member_one(&boot);
+    struct zab_out out = {0};
+    struct zab_view v;
+    struct zab_msg m;
+    struct zab_event ev = vote_request(&m, ZAB_VOTE, 6, 5, 60);
+
+    zab_view(z, &v);
+    cr_assert_eq(v.epoch, 7);
+    step_one(z, &out, 1300, &ev);
+    cr_assert_not(find_send(&out, ZAB_VOTE_R)->u.msg.granted);
+    zab_out_done(&out);
+    zab_free(z);
+}
+
 Test(zab_elect, a_member_that_was_cut_off_does_not_disturb_the_leader_when_it_returns)
 {
     struct net *net = net_new(3, 3);
