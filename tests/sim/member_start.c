@@ -10,7 +10,7 @@
  * consensus/daemon/member.c does; and a crash, with what was under way reaching the disk in part.
  */
 
-enum { RECOVERY_CALLS_MAX = 48 };
+enum { RECOVERY_CALLS_MAX = 48, SHORT_LIFE_MAX = 30 };
 
 /* --- start ----------------------------------------------------------------------------------- */
 
@@ -80,6 +80,10 @@ static void arm_recovery(struct sim_member *m)
     }
     if (w->mix.faults[SIM_KILL] && sim_chance(w, 15)) {
         memfs_die_at(m->fs, sim_between(w, 1, RECOVERY_CALLS_MAX));
+    }
+    if (w->mix.faults[SIM_KILL] && sim_chance(w, 10)) { /* and it does not live long */
+        m->die_in = (uint32_t)sim_between(w, 1, SHORT_LIFE_MAX);
+        m->die_power = w->mix.faults[SIM_POWER] && sim_chance(w, 50);
     }
     if (w->mix.faults[SIM_EIO] && sim_chance(w, 5)) {
         memfs_fail_at(m->fs, MEMFS_SYNC, sim_between(w, 1, 4));
