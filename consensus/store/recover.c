@@ -263,7 +263,7 @@ static int recover_empty(const struct recover *r)
 {
     uint64_t first = r->rec->has_snapshot ? r->first_sequence : 1;
 
-    if (!r->rec->has_snapshot && r->claimed_index > 0) {
+    if (!r->rec->has_snapshot && r->claimed.index > 0) {
         return ERR_CORRUPT; /* of a snapshot that was all it held; it is in the note */
     }
     if ((r->spare_sequence != 0 && r->spare_sequence == first) || r->s->meta.sequence == 1) {
