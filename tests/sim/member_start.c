@@ -75,7 +75,7 @@ static void arm_recovery(struct sim_member *m)
     struct world *w = m->w;
 
     m->unread = false;
-    if (w->in_core[m->id] || w->phase > 0) {
+    if (w->phase != PHASE_STORM) {
         return;
     }
     if (w->mix.faults[SIM_KILL] && sim_chance(w, 15)) {

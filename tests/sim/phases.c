@@ -13,8 +13,6 @@
  *   ALL     everything is healed: all members must agree
  *   END     all processes are killed, and every disk is read once more. */
 
-enum { STORM, CORE, ALL, END };
-
 enum { LOOK_MS = 50 };
 
 static void next_look(struct world *w)
@@ -22,12 +20,12 @@ static void next_look(struct world *w)
     world_post(w, w->now_us + LOOK_MS * SIM_MS, EV_PHASE, 0, 0, 0);
 }
 
-static void enter(struct world *w, uint32_t phase, uint64_t us)
+static void enter(struct world *w, enum sim_phase phase, uint64_t us)
 {
     w->phase = phase;
     w->target = 0;
     w->phase_until_us = w->now_us + us;
-    sim_note(w, "phase=%u round=%u", phase, w->round);
+    sim_note(w, "phase=%u round=%u", (unsigned)phase, w->round);
     for (uint32_t id = 1; id <= w->mix.member_count; id++) {
         if (w->in_core[id]) {
             sim_note(w, "in the core: %u", id);
@@ -44,7 +42,7 @@ static void enter_storm(struct world *w)
         nemesis_calm(w, id);
     }
     nemesis_calm_network(w);
-    enter(w, STORM, sim_between(w, us / 2, us));
+    enter(w, PHASE_STORM, sim_between(w, us / 2, us));
     nemesis_start(w);
     world_post(w, w->phase_until_us, EV_PHASE, 0, 0, 0);
 }
@@ -89,7 +87,7 @@ static void enter_core(struct world *w)
             nemesis_trouble(w, id);
         }
     }
-    enter(w, CORE, SIM_PROMISE_US);
+    enter(w, PHASE_CORE, SIM_PROMISE_US);
     clients_probe(w->clients, w->now_us);
     next_look(w);
 }
@@ -102,7 +100,7 @@ static void enter_all(struct world *w)
         nemesis_calm(w, id);
     }
     clients_quiesce(w->clients, w->now_us);
-    enter(w, ALL, 2 * SIM_PROMISE_US);
+    enter(w, PHASE_ALL, 2 * SIM_PROMISE_US);
     next_look(w);
 }
 
@@ -193,7 +191,7 @@ static void enter_end(struct world *w)
     uint64_t target = w->target;
     uint32_t complete = 0;
 
-    enter(w, END, 0);
+    enter(w, PHASE_END, 0);
     for (uint32_t id = 1; id <= w->mix.member_count && w->failure[0] == '\0'; id++) {
         reopen(w, &w->members[id]);
     }
@@ -215,7 +213,7 @@ static void enter_end(struct world *w)
 
 static void look(struct world *w)
 {
-    bool all = w->phase == ALL;
+    bool all = w->phase == PHASE_ALL;
     bool answered = all ? clients_idle(w->clients) : clients_probed(w->clients);
     const char *differs;
 
@@ -246,7 +244,7 @@ static void look(struct world *w)
 
 void phases_step(struct world *w)
 {
-    if (w->phase == STORM) {
+    if (w->phase == PHASE_STORM) {
         enter_core(w);
     } else {
         look(w);

@@ -365,6 +365,8 @@ struct sim_stream { /* of a client */
     UT_hash_handle hh;
 };
 
+enum sim_phase { PHASE_STORM, PHASE_CORE, PHASE_ALL, PHASE_END }; /* phases.c */
+
 struct world {
     uint64_t seed;
     struct sim_mix mix;
@@ -399,7 +401,8 @@ struct world {
 
     uint64_t storm; /* number of the present run of faults; events of an older one mean nothing */
     bool in_core[SIM_MEMBERS_MAX + 1]; /* phases.c: the quorum that must serve */
-    uint32_t phase, round;
+    enum sim_phase phase;
+    uint32_t round;
     uint64_t phase_until_us;
     uint64_t target; /* index that the core is to reach; 0: not known yet */
     bool done;
