@@ -3,8 +3,8 @@
  * Input: a byte of flags, then the payload of meta-0 and that of meta-1, META_SIZE bytes each (what
  * is missing is zero). Flag 1, 2: the file is there; 4, 8: its checksum is right; 16, 32: the first
  * bytes are overwritten by this member's identity; 64: there is no file of the log. Whatever vote
- * the member starts with is one of the copies, no valid copy is newer, and it stays through
- * restarts and gives way to the next. */
+ * the member starts with is one of the copies, no valid copy is newer, and it stays through a
+ * restart. The next vote stays through one with a damaged copy, meta-1 with flag 128. */
 #include "fuzz.h"
 
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #include "store_int.h"
 #include "store_rig.h"
 
-enum { META_SIZE = 68, IDENTITY_SIZE = 48, AT_SEQUENCE = 48, AT_PROMISED = 56, AT_VOTED = 64 };
+enum { META_SIZE = 68, AT_SEQUENCE = 48, AT_PROMISED = 56, AT_VOTED = 64 };
 
 static const char *const names[2] = {"meta-0", "meta-1"};
 
@@ -53,7 +53,9 @@ static bool is_ours(const struct store_conf *conf, const uint8_t *sector)
     return sector_judge(sector, 0, &batch) == SECTOR_VALID && memcmp(sector, identity, 32) == 0;
 }
 
-static void check_vote(struct rig *r, const uint8_t sectors[2][SECTOR_SIZE], const bool *has)
+/* Returns the sequence number of the vote. */
+static uint64_t check_vote(const struct rig *r, const uint8_t sectors[2][SECTOR_SIZE],
+                           const bool *has)
 {
     const struct store_recovered *rec = &r->rec;
     uint64_t newest = 0;
@@ -80,14 +82,20 @@ static void check_vote(struct rig *r, const uint8_t sectors[2][SECTOR_SIZE], con
         CHECK(rec->voted_for == 0);
         newest = 1;
     }
-    if (rec->promised_epoch < UINT64_MAX && newest < UINT64_MAX) {
-        uint64_t promised = rec->promised_epoch + 1;
+    return newest;
+}
 
-        CHECK(rig_vote(r, promised, 9) == 0);
-        CHECK(rig_open(r) == 0);
-        CHECK(r->rec.promised_epoch == promised);
-        CHECK(r->rec.voted_for == 9);
-    }
+/* An acknowledged vote is in both copies: damage to either leaves it. */
+static void check_next_vote(struct rig *r, int damaged)
+{
+    uint64_t promised = r->rec.promised_epoch + 1;
+
+    CHECK(rig_vote(r, promised, 9) == 0);
+    rig_close(r);
+    memfs_flip(r->fs, names[damaged], AT_VOTED);
+    CHECK(rig_open(r) == 0);
+    CHECK(r->rec.promised_epoch == promised);
+    CHECK(r->rec.voted_for == 9);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
@@ -126,11 +134,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (rc == 0) {
         uint64_t promised = r->rec.promised_epoch;
         uint32_t voted_for = r->rec.voted_for;
+        uint64_t newest;
 
         CHECK(rig_open(r) == 0);
         CHECK(r->rec.promised_epoch == promised);
         CHECK(r->rec.voted_for == voted_for);
-        check_vote(r, (const uint8_t(*)[SECTOR_SIZE])sectors, has);
+        newest = check_vote(r, (const uint8_t(*)[SECTOR_SIZE])sectors, has);
+        if (promised < UINT64_MAX && newest < UINT64_MAX) {
+            check_next_vote(r, flags >> 7);
+        }
     } else {
         CHECK(rc == ERR_CORRUPT || rc == ERR_FOREIGN);
         CHECK(r->note[0] != '\0');
