@@ -16,7 +16,8 @@
 
 /* Runs seeds one after the other, and prints what was done and found. The first seed that fails
  * ends the program with status 1 and the command that repeats it; --keep-going runs each seed in a
- * process of its own and goes on. A CHECK that fails anywhere is a failing seed, too. */
+ * process of its own and goes on. SIGTERM and SIGINT end it behind the present seed. A CHECK that
+ * fails anywhere is a failing seed, too. */
 
 struct options {
     uint64_t first, seeds, steps, seconds;
@@ -38,6 +39,14 @@ static char command_rest[700];
 static void print_command(FILE *to, uint64_t seed)
 {
     fprintf(to, "repeat with: sim --first %" PRIu64 " --seeds 1%s --trace\n", seed, command_rest);
+}
+
+static volatile sig_atomic_t is_stopping;
+
+static void on_stop(int signum)
+{
+    (void)signum;
+    is_stopping = 1;
 }
 
 static void on_abort(int signum)
@@ -137,7 +146,8 @@ static bool run_apart(const struct options *o, uint64_t seed, struct sim_counts 
         fflush(stdout);
         _exit(ok ? 0 : 1);
     }
-    CHECK(waitpid(pid, &status, 0) == pid);
+    while (waitpid(pid, &status, 0) != pid) { /* a signal came */
+    }
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
@@ -293,7 +303,9 @@ int main(int argc, char **argv)
     mallopt(M_MMAP_THRESHOLD, 1 << 20); /* a node's large rings are mapped, and never cleared */
     signal(SIGABRT, on_abort);
     signal(SIGSEGV, on_abort);
-    for (uint64_t i = 0; i < o.seeds && (failed == 0 || o.keep_going); i++) {
+    signal(SIGTERM, on_stop);
+    signal(SIGINT, on_stop);
+    for (uint64_t i = 0; i < o.seeds && !is_stopping && (failed == 0 || o.keep_going); i++) {
         bool ok =
             o.keep_going ? run_apart(&o, o.first + i, counts) : run_seed(&o, o.first + i, counts);
 
