@@ -79,6 +79,19 @@ static void ledger_extend(struct world *w, const struct sim_disk *from, uint64_t
     }
 }
 
+/* Epochs of commits only rise: this one is the first of its epoch, if it is. */
+static void note_epoch(struct world *w, uint64_t epoch)
+{
+    if (w->commit_count > 0 && w->commits[w->commit_count - 1].epoch >= epoch) {
+        return;
+    }
+    if (w->commit_count == w->commit_cap) {
+        w->commit_cap = 2 * w->commit_cap + 16;
+        w->commits = mem_realloc(w->commits, w->commit_cap * sizeof(*w->commits));
+    }
+    w->commits[w->commit_count++] = (struct sim_commit){epoch, w->ledger.count};
+}
+
 /* The first member that knows of a commit. A quorum of disks must hold it, and what the quorum
  * holds becomes the ledger. */
 static void first_commit(struct world *w, struct sim_member *m, const struct zab_view *v,
@@ -109,6 +122,7 @@ static void first_commit(struct world *w, struct sim_member *m, const struct zab
                  pos->index);
         return;
     }
+    note_epoch(w, v->epoch);
     ledger_extend(w, from, pos->index);
     check_leases(w, m, v->epoch);
 }
@@ -137,15 +151,15 @@ static void check_commit(struct world *w, struct sim_member *m, const struct zab
 
 /* --- leaders --------------------------------------------------------------------------------- */
 
-/* All that was committed in lower epochs. A leader of an old epoch may be late to hear of its
+/* All that leaders of lower epochs committed. A leader of an old epoch may be late to hear of its
  * votes: it need not hold what came after it. */
 static void check_leader_log(struct world *w, struct sim_member *m, const struct zab_view *v)
 {
     uint64_t index = w->ledger.count;
     struct zab_pos pos;
 
-    while (index > 0 && ledger_at(&w->ledger, index)->epoch >= v->epoch) {
-        index--;
+    for (size_t i = w->commit_count; i-- > 0 && w->commits[i].epoch >= v->epoch;) {
+        index = w->commits[i].before;
     }
     if (v->last.index < index) {
         sim_fail(w, "member %u leads with a log up to %" PRIu64 "; %" PRIu64 " are committed",

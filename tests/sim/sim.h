@@ -353,6 +353,10 @@ struct sim_partition {
     uint8_t cut[SIM_MEMBERS_MAX + 1][SIM_MEMBERS_MAX + 1];
 };
 
+struct sim_commit { /* leaders of this epoch committed what comes after `before` */
+    uint64_t epoch, before;
+};
+
 struct sim_stream { /* of a client */
     uint64_t id;
     uint32_t client, member;
@@ -396,6 +400,8 @@ struct world {
     struct ledger ledger;
     uint64_t *digests; /* of the state at each index; 0: nobody was seen there */
     size_t digest_cap;
+    struct sim_commit *commits; /* by rising epoch */
+    size_t commit_count, commit_cap;
     uint32_t *leader_of; /* by epoch */
     size_t leader_cap;
 

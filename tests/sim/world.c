@@ -259,5 +259,6 @@ void world_free(struct world *w)
     mem_free(w->heap);
     mem_free(w->digests);
     mem_free(w->leader_of);
+    mem_free(w->commits);
     mem_free(w);
 }
