@@ -109,7 +109,7 @@ static void link_down(struct peer_link *l)
 /* Both sides know each other: the stream is the link from now on. */
 static void link_up(struct peer_link *l, struct peer_stream *s)
 {
-    struct node_time now = member_now();
+    struct node_time now;
 
     if (l->up != NULL) {
         struct peer_stream *old = l->up;
@@ -123,6 +123,7 @@ static void link_up(struct peer_link *l, struct peer_stream *s)
     l->up = s;
     l->retry_ms = RETRY_MS_MIN;
     LOG_INFO("peer", "ev=up peer=%u stream=%s", l->conf->id, s->peer);
+    now = member_now(); /* not before link_down() took its own: the node's time never falls */
     node_peer_up(l->member->node, l->conf->id, &now);
 }
 
