@@ -25,6 +25,7 @@ struct inode {
     bool linked;            /* is in parent->children */
     bool removed;           /* the node is gone */
     bool removed_here;      /* by a request of this mount: the kernel knows */
+    int32_t opener; /* thread whose open() has made it and is under way still; see linear.c */
 
     uint64_t kernel_refs; /* answers that gave it to the kernel, minus FORGETs */
     uint32_t pins;

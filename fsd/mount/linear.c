@@ -8,6 +8,11 @@
  * inode_entry() say so), hence no invalidation has to be waited for: it could not be, because
  * lookups and listings hold their directory's lock.
  *
+ * An open() that creates looks at the attributes of the new file before it returns, since the
+ * kernel may not keep those that came with it. By then the file is there for everybody, so the call
+ * must not be refused any more: that one look is answered from what the creation said, which is of
+ * a moment within the call.
+ *
  * Failures: no answer of the ensemble fails the request, with the error of the barrier. What is
  * known is never shown instead. */
 #include "call.h"
@@ -51,6 +56,17 @@ void linear_begin(struct call *c, void (*resume)(struct call *c))
     }
     c->began_ms = uv_now(m->loop);
     call_join(c, &m->linear_gather->calls, resume);
+}
+
+bool linear_is_opener(fuse_req_t req, struct inode *i)
+{
+    pid_t pid = fuse_req_ctx(req)->pid;
+
+    if (pid == 0 || i->opener != pid) {
+        return false;
+    }
+    i->opener = 0;
+    return true;
 }
 
 void linear_send(struct mount *m)

@@ -144,6 +144,8 @@ void barrier_begin(struct call *c); /* ends the call when this mount shows all t
 /* Runs `resume` when this mount shows all that was committed before now: at once, unless it was
  * told reads=linearizable. To be called from a request's handler only. */
 void linear_begin(struct call *c, void (*resume)(struct call *c));
+/* True, once, for the GETATTR by which open() looks at the file that it has just made. */
+bool linear_is_opener(fuse_req_t req, struct inode *i);
 void linear_send(struct mount *m); /* at the end of the turn in which requests were handled */
 
 void session_on_init(void *userdata, struct fuse_conn_info *conn);

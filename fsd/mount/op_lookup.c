@@ -214,7 +214,11 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         op_refuse(req, ESTALE);
         return;
     }
-    linear_begin(call_new(m, req, i, fi), getattr_settled);
+    if (linear_is_opener(req, i)) {
+        answer_attr(call_new(m, req, i, fi));
+    } else {
+        linear_begin(call_new(m, req, i, fi), getattr_settled);
+    }
 }
 
 /* --- SETATTR --------------------------------------------------------------------------------- */

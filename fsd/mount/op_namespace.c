@@ -59,6 +59,7 @@ static void on_created(struct call *c, const struct reply *r)
         return;
     }
     i = learn_created(c, r);
+    i->opener = fuse_req_ctx(c->req)->pid;
     h = handle_new(m, HANDLE_FILE, i);
     h->writable = (c->fi.flags & O_ACCMODE) != O_RDONLY;
     h->append = (c->fi.flags & O_APPEND) != 0;

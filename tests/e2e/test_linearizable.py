@@ -3,9 +3,12 @@ new and removed names, listings, each seen from another mount right after the ca
 change. Mounts without the option do not, which shows that the test can tell.
 
 Without a majority such a mount gives an error in place of what it remembers, within the deadline, and
-an interrupted read ends.
+an interrupted read ends. A create that says EROFS has not happened: once an open() that creates did
+one more look at the new file before it returned, and passed that one's refusal on (found by the chaos
+test).
 """
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -17,6 +20,7 @@ from zabfs import write  # noqa: E402
 
 ROUNDS = 1000
 NAMES = 20
+CREATE_TRIALS = 6
 DEADLINE_S = 4
 SLACK_S = 2
 
@@ -153,6 +157,38 @@ def minority(e, mounts):
     return seen
 
 
+def create_until_refused(directory, tag):
+    """The last name and what its creation said."""
+    for n in range(1 << 30):
+        name = f"{tag}-{n}"
+        number = errno_of(os.open, os.path.join(directory, name), os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        if number:
+            return name, errno_name(number)
+
+
+def refused_creates(e, mount, alive):
+    """How many said EROFS; none of them may be there afterwards."""
+    refused = 0
+    for trial in range(CREATE_TRIALS):
+        workers = [Worker(create_until_refused, mount.name("d"), f"{trial}-{w}") for w in range(12)]
+        time.sleep(random.uniform(0.3, 0.6))
+        stopped = [n for n in (1, 2, 3) if n != alive]
+        for n in stopped:
+            e.signal("zabd", n, signal.SIGSTOP)
+        try:
+            said = [w.result(40) for w in workers]
+        finally:
+            for n in stopped:
+                e.signal("zabd", n, signal.SIGCONT)
+        e.wait_members()
+        e.barrier(1)
+        for name, text in said:
+            check(text != "EROFS" or exists(e.path(1, "d", name)) is None,
+                  f"{name}: EROFS, and it is there")
+            refused += text == "EROFS"
+    return refused
+
+
 def test(e):
     os.mkdir(e.path(1, "d"))
     os.mkdir(e.path(1, "other"))
@@ -171,12 +207,13 @@ def test(e):
         flag.set()
         others = worker.result(30)
         errors = minority(e, mounts)
+        creates = refused_creates(e, mounts[0], 2)
         print(f"{ROUNDS} rounds in {seconds:.1f} s beside {others} other changes: no old answer; without "
-              f"the option {local}; without a majority: {', '.join(sorted(errors))}")
+              f"the option {local}; without a majority: {', '.join(sorted(errors))}; {creates} creates refused")
     finally:
         flag.set()
         for m in mounts:
             m.close()
 
 
-run(test, seconds=280)
+run(test, seconds=450)
