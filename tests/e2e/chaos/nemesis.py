@@ -3,7 +3,8 @@ little later. Mostly at most a minority is harmed at a time; now and then a majo
 nothing can be committed for a while. SIGKILL is a power failure, see faultdisk.c.
 
 A disk is only lost while nothing else is wrong, as an operator would replace it; what happens until
-the member has its state again may be anything. Member 1 never loses its disk, so that one log is whole.
+the member has its state again may be anything. Only a minority of the members, the last ones, ever
+lose their disks, so that some log reaches back to the first entry.
 
 A member whose disk fails is expected to end, and is started again, at first perhaps still on the bad
 disk. Anything else that ends by itself is a finding.
@@ -170,7 +171,7 @@ class Nemesis:
         elif harm == "lose disk":
             if len(sound) < self.world.count or self.world.leader() is None:
                 return False
-            self.lose_disk(random.choice(sorted(self.world.members)[1:]))
+            self.lose_disk(random.choice(sorted(self.world.members)[(self.world.count + 1) // 2:]))
         elif harm == "kill harmed":
             harmed = [n for n, m in self.world.members.items() if self.harms[n] > 0 and m.is_up()]
             if not harmed:
