@@ -25,7 +25,8 @@
  *   interest.c      which directories it tells of
  *   notify.c        the thread that drops what the kernel cached
  *   replay*.c       changes of others, repeated on the mount so that inotify fires
- *   control.c       the files under .zabfs */
+ *   control.c       the files under .zabfs
+ *   watchdog.c      the process that ends the mount for good when this one is killed */
 
 enum {
     CACHE_TIMEOUT_S = 3600, /* of names and attributes in the kernel; events end it */
@@ -64,6 +65,7 @@ struct mount {
 
     struct notify *notify;
     struct replay *replay;
+    pid_t watchdog; /* 0: none */
     uv_timer_t interest_timer;
     struct interest_batch *interest_batches; /* see interest.c */
     struct handle *handles;

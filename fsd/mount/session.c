@@ -22,6 +22,7 @@
 #include "log.h"
 #include "mem.h"
 #include "mountpoint.h"
+#include "watchdog.h"
 
 enum {
     REQUESTS_PER_TURN = 64, /* then other descriptors get their turn */
@@ -293,6 +294,8 @@ static void start(struct mount *m)
 
     if (mountpoint_dev(m->options->mountpoint, &conf.dev) != 0) {
         LOG_ERR("mount", "ev=device_unknown effect=no_replays"); /* 0:0 is no mount's */
+    } else {
+        m->watchdog = watchdog_start(m->options->mountpoint, conf.dev);
     }
     m->detached_ms = uv_now(m->loop);
     m->notify = notify_new(m->loop, m->fuse, on_marker, on_notify_ended, m);
@@ -357,6 +360,7 @@ int session_run(const struct options *o, void (*on_live)(void *ctx), void *ctx)
     } else {
         start(&m);
         uv_run(&loop, UV_RUN_DEFAULT);
+        watchdog_end(m.watchdog);
         fuse_session_unmount(m.fuse);
         clean_up(&m);
         fuse_session_destroy(m.fuse);
