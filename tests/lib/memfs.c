@@ -432,26 +432,43 @@ void memfs_free(struct memfs *fs)
     mem_free(fs);
 }
 
+static void dir_clone(struct inode_clones *c, const struct dir *from, struct dir *to)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        dir_set(to, from->entries[i].name, inode_clone(c, from->entries[i].inode));
+    }
+}
+
+struct memfs *memfs_clone(const struct memfs *fs)
+{
+    struct memfs *clone = memfs_new();
+    struct inode_clones c = {.count = 0};
+
+    dir_clone(&c, &fs->now, &clone->now);
+    dir_clone(&c, &fs->disk, &clone->disk);
+    clone->pending = mem_dup(fs->pending, fs->pending_count * sizeof(*fs->pending));
+    clone->pending_count = fs->pending_count;
+    for (size_t i = 0; i < fs->pending_count; i++) {
+        if (fs->pending[i].inode != NULL) {
+            clone->pending[i].inode = inode_ref(inode_clone(&c, fs->pending[i].inode));
+        }
+    }
+    for (size_t i = 0; i < c.count; i++) {
+        inode_forget(c.to[i]); /* as memfs_kill() does */
+        inode_unref(c.to[i]);
+    }
+    return clone;
+}
+
 /* The copy is as after a sync of everything. */
 struct memfs *memfs_copy(const struct memfs *fs)
 {
-    struct memfs *copy = memfs_new();
+    struct memfs *copy = memfs_clone(fs);
 
     copy->space = fs->space;
-    for (size_t i = 0; i < fs->now.count; i++) {
-        const struct inode *from = fs->now.entries[i].inode;
-        struct inode *to = inode_new();
-
-        inode_reserve(to, from->now_size);
-        if (from->now_size > 0) {
-            memcpy(to->now, from->now, from->now_size);
-            memcpy(to->disk, from->now, from->now_size);
-        }
-        to->now_size = to->disk_size = from->now_size;
-        to->is_spoiled = from->is_spoiled;
-        to->spoiled_block = from->spoiled_block;
-        dir_set(&copy->now, fs->now.entries[i].name, to);
-        inode_unref(to);
+    pending_clear(copy);
+    for (size_t i = 0; i < copy->now.count; i++) {
+        inode_sync(copy->now.entries[i].inode);
     }
     dir_assign(&copy->disk, &copy->now);
     return copy;

@@ -17,6 +17,9 @@ struct memfs;
 struct memfs *memfs_new(void);
 void memfs_free(struct memfs *fs);
 struct memfs *memfs_copy(const struct memfs *fs); /* nothing may be open in it */
+/* What a process that was killed at this moment leaves behind: memfs_crash() of it loses what it
+ * would lose of `fs`. */
+struct memfs *memfs_clone(const struct memfs *fs);
 void memfs_vfs(struct memfs *fs, struct vfs *ret);
 
 /* The process ends: handles and locks are gone, what was written is still there. */

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "check.h"
 #include "mem.h"
 
 struct inode *inode_ref(struct inode *i)
@@ -26,6 +27,26 @@ struct inode *inode_new(void)
     i->refs = 1;
     i->locked_by = -1;
     return i;
+}
+
+struct inode *inode_clone(struct inode_clones *c, const struct inode *i)
+{
+    struct inode *clone;
+
+    for (size_t k = 0; k < c->count; k++) {
+        if (c->from[k] == i) {
+            return c->to[k];
+        }
+    }
+    CHECK(c->count < sizeof(c->from) / sizeof(c->from[0]));
+    clone = mem_dup(i, sizeof(*i));
+    clone->refs = 1;
+    clone->locked_by = -1;
+    clone->now = i->cap > 0 ? mem_dup(i->now, i->cap) : NULL;
+    clone->disk = i->cap > 0 ? mem_dup(i->disk, i->cap) : NULL;
+    c->from[c->count] = i;
+    c->to[c->count++] = clone;
+    return clone;
 }
 
 void inode_reserve(struct inode *i, size_t size)

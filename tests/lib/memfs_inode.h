@@ -34,6 +34,14 @@ void inode_sync(struct inode *i);
 void inode_drop(struct inode *i);   /* a sync failed: the disk will not get what was written */
 void inode_forget(struct inode *i); /* the process ended: what was dropped is seen no more */
 
+struct inode_clones { /* a file may have several names, and others on the disk: cloned once */
+    const struct inode *from[256];
+    struct inode *to[256];
+    size_t count;
+};
+/* The same, as it is, but locked by nobody. The reference is that of the table. */
+struct inode *inode_clone(struct inode_clones *c, const struct inode *i);
+
 /* Power failure: each sector, and the size, got to the disk or did not. */
 void inode_crash(struct inode *i, struct prng *p, struct memfs_counts *counts);
 
