@@ -24,7 +24,8 @@ struct recover {
     uint64_t first_sequence; /* segments below are void */
     uint64_t spare_sequence; /* of a file found prepared; 0: none */
     struct store_pos base, last;
-    bool base_differs; /* the log has another entry where the snapshot was taken */
+    bool has_bad_snapshot; /* newer than base */
+    bool base_differs;     /* the log has another entry where the snapshot was taken */
     bool is_faulty;
     bool end_unknown;         /* the log may have gone on behind all that can be read */
     struct store_pos claimed; /* no chain; epoch 0: not known */
@@ -70,6 +71,7 @@ static int recover_snapshot(struct recover *r, const struct file_list *files)
         if (rc == ERR_CORRUPT) {
             bool has_header = snap_header_read(&r->s->conf.vfs, files->snapshots[i], &h);
 
+            r->has_bad_snapshot = true;
             recover_claim(r, has_header ? h.pos.epoch : 0, files->snapshots[i]);
             continue;
         }
@@ -400,6 +402,7 @@ int recover_read(struct store *s, const struct file_list *files, struct store_re
     memcpy(rec->note, s->note, sizeof(rec->note));
     *ret_end = (struct recover_end){
         .can_append = r.can_append,
+        .has_bad_snapshot = r.has_bad_snapshot && !r.is_faulty,
         .offset = r.end_offset,
         .first_sequence = r.first_sequence,
     };
@@ -413,6 +416,9 @@ int recover_run(struct store *s, const struct file_list *files, struct store_rec
 
     if (rc == 0 && end.can_append) {
         rc = recover_active(s, end.offset);
+    }
+    if (rc == 0 && end.has_bad_snapshot) {
+        rc = snap_remove_above(s, s->base.index);
     }
     return rc == 0 ? log_drop_before(s, end.first_sequence) : rc;
 }

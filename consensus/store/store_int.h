@@ -254,8 +254,10 @@ void transfer_close(struct store *s); /* what is on disk stays for the next star
 
 /* --- recover.c ------------------------------------------------------------------------------- */
 
-struct recover_end { /* what recovery has to do after reading */
-    bool can_append; /* behind the last entry, in the last segment, at `offset` */
+struct recover_end {       /* what recovery has to do after reading */
+    bool can_append;       /* behind the last entry, in the last segment, at `offset` */
+    bool has_bad_snapshot; /* newer ones do not verify, and the log reaches without: they must not
+                              count as two that are kept */
     uint64_t offset;
     uint64_t first_sequence; /* segments below are void */
 };

@@ -370,3 +370,42 @@ Test(store_damage, block_that_cannot_be_read_is_damage_of_that_place_only)
         rig_free(c);
     }
 }
+
+/* A write that went astray, or an old one that came back: every sector is valid in its place. */
+Test(store_damage, batch_of_another_history_breaks_the_chain)
+{
+    static uint8_t batch[BATCH_3 - BATCH_2];
+    struct rig *other = rig_copy(r);
+    const uint8_t *bytes;
+    size_t size;
+
+    cr_assert_eq(rig_open(other), 0);
+    other->epoch = 2;
+    cr_assert_eq(rig_append(other, 2, 100), 0);
+    cr_assert_eq(rig_append(other, 4, 6500), 0);
+    bytes = memfs_bytes(other->fs, SEGMENT_1, &size);
+    memcpy(batch, bytes + BATCH_2, sizeof(batch));
+    rig_free(other);
+    three_batches();
+    memfs_set(r->fs, SEGMENT_1, BATCH_2, batch, sizeof(batch));
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert(r->rec.faulty);
+    cr_assert(strstr(r->note, "chain") != NULL, "%s", r->note);
+    cr_assert(rig_recovered(r, 1, 2));
+    cr_assert_eq(r->rec.claimed_index, 9);
+    cr_assert_eq(r->rec.claimed_epoch, 1);
+}
+
+Test(store_damage, damage_in_what_the_snapshot_covers_is_not_looked_at)
+{
+    for (int i = 0; i < 60; i++) {
+        cr_assert_eq(rig_append(r, 1, 3700), 0);
+    }
+    cr_assert_eq(rig_snapshot(r, 50, 1000), 0);
+    rig_close(r);
+    memfs_flip(r->fs, SEGMENT_1, BATCH_2 + 600);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_not(r->rec.faulty, "%s", r->note);
+    cr_assert(rig_snapshot_is(r, 50, 1000));
+    cr_assert(rig_recovered(r, 51, 60));
+}
