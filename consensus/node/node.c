@@ -148,7 +148,9 @@ uint64_t node_deadline(const struct node *n)
     uint64_t of_zab = zab_deadline(n->zab);
     uint64_t of_node = n->housekeeping_ms + HOUSEKEEPING_MS;
 
-    if (n->export_count > 0 && n->now.mono_ms + EXPORT_MS < of_node) {
+    if (node_snap_holds_tree(n)) {
+        of_node = n->now.mono_ms;
+    } else if (n->export_count > 0 && n->now.mono_ms + EXPORT_MS < of_node) {
         of_node = n->now.mono_ms + EXPORT_MS;
     }
     return of_zab < of_node ? of_zab : of_node;

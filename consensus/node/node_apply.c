@@ -235,7 +235,11 @@ static void after_entry(struct node *n, uint64_t index)
 
 void node_apply(struct node *n, uint64_t index)
 {
-    while (tree_index(n->tree) < index) {
+    n->apply_to = index > n->apply_to ? index : n->apply_to;
+    if (node_snap_holds_tree(n)) {
+        return; /* node_drain() comes back to it */
+    }
+    while (tree_index(n->tree) < n->apply_to) {
         uint64_t next = tree_index(n->tree) + 1;
         const struct zab_entry *entry = zab_entry_at(n->zab, next);
 

@@ -122,6 +122,8 @@ struct node_export { /* a state that is being sent to a follower, a few pieces a
     uint32_t peer;
     uint64_t epoch, sync;
     struct zab_pos pos;
+    struct tree_image source; /* where the image goes on */
+    bool is_whole;            /* it is all in `image`; until then the tree must not change */
     struct buf image;
     size_t at;         /* sent up to here */
     uint64_t stored;   /* the follower said so */
@@ -150,6 +152,8 @@ struct node {
     struct zab_out todo;  /* effects not carried out yet */
     struct zab_view view; /* as of the last step */
     struct tree *tree;
+    uint64_t
+        apply_to; /* entries to here are handed over; they wait while the tree must not change */
     struct interest *interest;
     struct buf scratch; /* for encoding one message */
 
@@ -214,6 +218,7 @@ enum {
     PARKED_BYTES_MAX = 256 << 20,
     BACKUP_IDLE_MS = 60000,        /* an image that nobody asks for is dropped */
     EXPORT_MS = 10,                /* between two looks at a link that takes a state */
+    EXPORT_BUILD_SIZE = 1 << 20,   /* of an image at a time: about as many ms as MiB */
     EXPORT_PIECE_SIZE = 128 << 10, /* a heartbeat waits behind few of these */
     EXPORT_QUEUED_MAX = 256 << 10, /* no piece is added while so many bytes wait on the link */
     EXPORT_AHEAD_MAX = 4 << 20,    /* ... or are sent and not stored by the follower */
@@ -237,6 +242,7 @@ void node_snap_done(struct node *n);
 void node_snap_maybe_take(struct node *n);
 void node_snap_send(struct node *n, uint32_t peer, uint64_t epoch, uint64_t sync);
 void node_snap_pump(struct node *n); /* sends more pieces where the link has taken the last */
+bool node_snap_holds_tree(const struct node *n); /* an image is being made: nothing is applied */
 void node_snap_on_role(struct node *n);
 void node_snap_on_link_down(struct node *n, uint32_t peer);
 void node_snap_piece(struct node *n, uint32_t peer, const struct peer_msg *m);
@@ -254,7 +260,7 @@ void node_backup_housekeep(struct node *n);
 void node_backup_done(struct node *n);
 
 /* node_apply.c */
-void node_apply(struct node *n, uint64_t index);
+void node_apply(struct node *n, uint64_t index); /* or later, when the tree may change */
 void node_digest_compare(struct node *n, uint64_t index, uint64_t digest); /* the leader's */
 void node_window_init(struct node_window *w, uint64_t floor);
 void node_window_done(struct node_window *w);

@@ -119,23 +119,39 @@ static void export_end(struct node *n, uint32_t at, bool complete)
     node_step(n, &ev);
 }
 
+/* The image is made a piece a turn, for a leader that stood still over a large one would be
+ * deposed, and so would the next. Meanwhile it goes on in everything but applying, so that the
+ * image is that of one index. */
 void node_snap_send(struct node *n, uint32_t peer, uint64_t epoch, uint64_t sync)
 {
     struct node_export *e = &n->exports[n->export_count++];
-    struct tree_image it;
-    size_t got;
 
     CHECK(n->export_count <= MEMBERS_MAX); /* one per follower */
-    *e = (struct node_export){
-        .peer = peer, .epoch = epoch, .sync = sync, .heard_ms = n->now.mono_ms};
+    *e = (struct node_export){.peer = peer, .epoch = epoch, .sync = sync};
     CHECK(zab_pos_at(n->zab, tree_index(n->tree), &e->pos));
-    tree_image_begin(&it, n->tree);
-    do {
-        buf_reserve(&e->image, SNAPSHOT_CHUNK_SIZE);
-        got = tree_image_read(&it, e->image.data + e->image.size, SNAPSHOT_CHUNK_SIZE);
-        e->image.size += got;
-    } while (got > 0);
+    tree_image_begin(&e->source, n->tree);
     node_snap_pump(n);
+}
+
+static void export_build(struct node *n, struct node_export *e)
+{
+    size_t got;
+
+    buf_reserve(&e->image, EXPORT_BUILD_SIZE);
+    got = tree_image_read(&e->source, e->image.data + e->image.size, EXPORT_BUILD_SIZE);
+    e->image.size += got;
+    e->is_whole = got < EXPORT_BUILD_SIZE;
+    e->heard_ms = n->now.mono_ms;
+}
+
+bool node_snap_holds_tree(const struct node *n)
+{
+    for (uint32_t i = 0; i < n->export_count; i++) {
+        if (!n->exports[i].is_whole) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void export_piece(struct node *n, struct node_export *e)
@@ -163,6 +179,12 @@ void node_snap_pump(struct node *n)
     for (uint32_t i = n->export_count; i-- > 0;) { /* from the end: an ended one leaves its place */
         struct node_export *e = &n->exports[i];
 
+        if (!e->is_whole) {
+            export_build(n, e);
+        }
+        if (!e->is_whole) {
+            continue;
+        }
         while (e->at < e->image.size && e->at - e->stored < EXPORT_AHEAD_MAX &&
                n->io.peer_queued(n->io.ctx, e->peer) < EXPORT_QUEUED_MAX) {
             export_piece(n, e);
@@ -362,6 +384,7 @@ static void installed(struct node *n)
     }
     node_pipeline_drop_all(n);
     tree_free(n->tree);
+    CHECK(!node_snap_holds_tree(n)); /* who leads takes no state */
     n->tree = in->tree;
     in->tree = NULL;
     n->snapshot_index = in->pos.index;

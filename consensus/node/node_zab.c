@@ -215,7 +215,7 @@ void node_step(struct node *n, const struct zab_event *ev)
     queue_effects(n);
 }
 
-void node_drain(struct node *n)
+static void run_effects(struct node *n)
 {
     for (size_t i = 0; i < n->todo.count; i++) {
         struct zab_effect fx = n->todo.effects[i]; /* a copy: the queue grows and may move */
@@ -225,6 +225,15 @@ void node_drain(struct node *n)
         zab_out_clear(&one);
     }
     n->todo.count = 0;
+}
+
+void node_drain(struct node *n)
+{
+    run_effects(n);
+    while (tree_index(n->tree) < n->apply_to && !node_snap_holds_tree(n)) {
+        node_apply(n, n->apply_to);
+        run_effects(n);
+    }
 }
 
 void node_disk_full(struct node *n, bool is_full, const struct node_time *now)
