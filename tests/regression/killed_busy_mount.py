@@ -24,7 +24,7 @@ def create(directory, flag, tag):
     n = 0
     while not flag.is_set():
         path = os.path.join(directory, f"c{tag}-{n % 7}")
-        errno_of(os.open, path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        errno_of(os.mknod, path)
         errno_of(os.unlink, path)
         n += 1
 
