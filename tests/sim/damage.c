@@ -6,9 +6,9 @@
 #include "sim.h"
 
 /* Damage to what was stored, and the bound within which zabfs promises to lose nothing:
- *   - a quorum of members is sound: they started with a vote or a log and hold all they ever
- *     acknowledged. A damaged member counts as damaged until it has started again and its log is
- *     whole, or it was given a state;
+ *   - a quorum of members is sound: they have something of a leader's (before, a start needs all
+ *     members) and hold all they ever acknowledged. A damaged member counts as damaged until it has
+ * started again and its log is whole, or it was given a state;
  *   - disks are replaced one at a time, and only when the election that the member last voted in
  *     is over: an entry of that epoch, or a later one, is committed (docs/PROTOCOL.md, "Fresh
  *     members", says what may happen otherwise with five members and more);
@@ -19,7 +19,7 @@ enum { BLOCK_BYTES = 4096, SECTOR_BYTES = 512, AT_BATCH = 500 };
 
 bool damage_sound(const struct sim_member *m)
 {
-    return !m->damaged && (m->disk.promised > 0 || m->disk.last > 0);
+    return !m->damaged && m->disk.last > 0;
 }
 
 bool damage_allowed(const struct world *w, const struct sim_member *m)

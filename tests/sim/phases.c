@@ -47,8 +47,8 @@ static void enter_storm(struct world *w)
     world_post(w, w->phase_until_us, EV_PHASE, 0, 0, 0);
 }
 
-/* The quorum that has to do without the rest: sound members, or, while too few ever had a vote or a
- * log, all. */
+/* The quorum that has to do without the rest: sound members, or, while too few have anything of a
+ * leader's, all. */
 static void draw_core(struct world *w)
 {
     uint32_t n = w->mix.member_count;
