@@ -127,6 +127,19 @@ static void first_commit(struct world *w, struct sim_member *m, const struct zab
     check_leases(w, m, v->epoch);
 }
 
+/* Entries of older epochs commit with a later one only, never by being on a quorum of disks. */
+static void check_count(struct world *w, const struct sim_member *m, const struct zab_view *v,
+                        const struct zab_pos *pos)
+{
+    bool counted = v->role == ZAB_LEADER && m->view.role == ZAB_LEADER && v->epoch == m->view.epoch;
+
+    w->counts.checks++;
+    if (counted && pos->epoch != v->epoch) {
+        sim_fail(w, "member %u leads epoch %" PRIu64 " and commits %" PRIu64 " of epoch %" PRIu64,
+                 m->id, v->epoch, pos->index, pos->epoch);
+    }
+}
+
 static void check_commit(struct world *w, struct sim_member *m, const struct zab_view *v)
 {
     struct zab_pos pos;
@@ -143,6 +156,7 @@ static void check_commit(struct world *w, struct sim_member *m, const struct zab
         sim_fail(w, "member %u does not hold its commit index %" PRIu64, m->id, v->commit);
     } else if (pos.index > w->ledger.count) {
         first_commit(w, m, v, &pos);
+        check_count(w, m, v, &pos);
     } else if (!inv_in_ledger(w, pos.index, &pos.chain)) {
         sim_fail(w, "member %u commits another entry %" PRIu64 " than was committed", m->id,
                  pos.index);
