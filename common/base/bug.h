@@ -34,7 +34,7 @@
     X(B11_CUT_AT_DAMAGE, "damage at the end of the log is taken for a torn write",                 \
       "Alagappan et al., FAST 2018")                                                               \
     X(B12_SYNC_RETRIED, "a failed sync is tried again, and its success believed",                  \
-      "fsyncgate 2018")                                                               \
+      "fsyncgate 2018")                                                                            \
     X(B13_READ_ID_REUSED, "an answer to an earlier read answers a later one", "etcd#20418")        \
     X(B14_SERVES_BEFORE_EPOCH, "a leader serves before an entry of its epoch is committed",        \
       "Raft dissertation 6.4")                                                                     \
@@ -72,16 +72,15 @@
       "Alagappan et al., FAST 2018")                                                               \
     X(X11_OLD_ACKS_COUNT, "what a member acknowledged before it lost its disk still counts",       \
       "TigerBeetle, format and recover")                                                           \
-    X(X12_ONE_COPY_OF_VOTE, "only one of the two files of the vote is written",                    \
-      "own")                                                                      \
+    X(X12_ONE_COPY_OF_VOTE, "only one of the two files of the vote is written", "own")             \
     X(X13_LEFTOVERS_NOT_SYNCED, "what a killed process wrote but did not sync counts as durable",  \
       "etcd#14140")                                                                                \
     X(X14_BARRIER_NOT_APPLIED, "a barrier ends before the leader's index is applied here",         \
       "Raft dissertation 6.4, step 3")                                                             \
     X(X15_STALL_HELD_AGAINST, "a leader that stood still expires those it could not hear",         \
       "etcd#15247")                                                                                \
-    X(X16_EXPIRED_UNASKED, "a session that is not known here yet is told that it has expired",     \
-      "own")                                                                  \
+    X(X16_RESUMES_BEHIND, "a session resumes at a member that lacks what it has seen",             \
+      "ZooKeeper, lastZxidSeen")                                                                   \
     X(X17_FLOOR_IGNORED, "a late copy of a request that nobody awaits takes effect",               \
       "Raft dissertation 6.3")                                                                     \
     X(X18_EVENT_AFTER_REPLY, "a reply overtakes the event of the change it shows",                 \

@@ -86,7 +86,7 @@ void node_session_resume(struct node *n, struct node_conn *conn)
         } else {
             node_session_refuse(n, conn, ERR_EXPIRED);
         }
-    } else if (conn->last_word || BUG(X16_EXPIRED_UNASKED)) {
+    } else if (conn->last_word) {
         node_session_refuse(n, conn, ERR_EXPIRED);
     } else {
         conn->last_word = true;
@@ -109,7 +109,7 @@ int node_session_hello(struct node *n, struct node_conn *conn, const struct requ
         node_session_refuse(n, conn, ERR_PROTO_VERSION);
     } else if (!r->u.hello.resume) {
         node_pipeline_open(n, conn, r);
-    } else if (r->u.hello.index_seen > tree_index(n->tree)) {
+    } else if (r->u.hello.index_seen > tree_index(n->tree) && !BUG(X16_RESUMES_BEHIND)) {
         node_sync_hello(n, conn, r->u.hello.index_seen, false);
     } else {
         node_session_resume(n, conn);
