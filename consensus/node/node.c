@@ -149,7 +149,7 @@ uint64_t node_deadline(const struct node *n)
     uint64_t of_node = n->housekeeping_ms + HOUSEKEEPING_MS;
 
     if (node_snap_holds_tree(n)) {
-        of_node = n->now.mono_ms;
+        of_node = n->now.mono_ms + 1; /* not at once: sockets have their turn in between */
     } else if (n->export_count > 0 && n->now.mono_ms + EXPORT_MS < of_node) {
         of_node = n->now.mono_ms + EXPORT_MS;
     }
