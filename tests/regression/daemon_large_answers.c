@@ -37,6 +37,7 @@ static pid_t start_member(void)
         .election_min_ms = 500,
         .election_max_ms = 1000,
         .snapshot_entries = 100000,
+        .snapshots_kept = 2,
         .segment_size = STORE_SEGMENT_SIZE_DEFAULT,
         .value_size_max = VALUE_SIZE_DEFAULT,
     };
