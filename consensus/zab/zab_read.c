@@ -119,7 +119,9 @@ void zab_on_heartbeat(struct zab *z, const struct zab_msg *m)
     zab_commit_learn(z, m->commit);
     if (m->round > z->round_heard) {
         z->round_heard = m->round;
-        if (z->fresh == 0) { /* else it would answer for a promise that it may have forgotten */
+        /* A fresh member would answer for a promise that it may have forgotten. One whose disk is
+         * full would keep a leader in office that cannot commit. */
+        if (z->fresh == 0 && !z->full) {
             zab_ack_fill(z, zab_send(z, z->leader, ZAB_HEARTBEAT_R));
         }
     }

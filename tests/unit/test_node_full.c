@@ -177,6 +177,44 @@ Test(node_full, leader_hands_over)
     cr_assert_eq(0, net_create(&net, 1, "three", &reply));
 }
 
+/* The leader has space, and is the only one: what it takes in could not commit. */
+Test(node_full, leader_without_a_quorum_that_has_space_steps_down)
+{
+    struct request create = {.op = OP_CREATE};
+    struct reply reply;
+    uint32_t leader;
+
+    start(3);
+    leader = net_leader(&net);
+    client(0, leader);
+    for (uint32_t id = 1; id <= 3; id++) {
+        net.disk_slow[id] = id != leader;
+    }
+    create.u.create.dir = TREE_ROOT_ID;
+    create.u.create.name = net_name("left");
+    create.u.create.type = NODE_FILE;
+    net_send(&net, 0, &create);
+    net_settle(&net);
+    for (uint32_t id = 1; id <= 3; id++) {
+        if (id != leader) {
+            fill_disk(id);
+        }
+    }
+    pass(2500);
+    cr_assert_eq(net_leader(&net), 0);
+    pass(6000);
+    cr_assert_eq(ERR_NO_QUORUM, net_create(&net, 0, "refused", &reply));
+    for (uint32_t id = 1; id <= 3; id++) {
+        if (id != leader) {
+            free_space(id);
+        }
+    }
+    net_await_leader(&net);
+    pass(1000);
+    cr_assert_eq(0, lookup(0, "left"));
+    cr_assert_eq(ERR_NOENT, lookup(0, "refused"));
+}
+
 Test(node_full, all_full_refuse_at_once_and_resume_by_themselves)
 {
     struct request getattr = {.op = OP_GETATTR, .u.getattr.id = TREE_ROOT_ID};
