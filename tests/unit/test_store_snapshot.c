@@ -241,25 +241,3 @@ Test(store_snapshot, newest_that_cannot_be_read_falls_back_to_the_one_before)
     cr_assert(rig_recovered(r, 11, 20));
     cr_assert_not(r->rec.faulty);
 }
-
-/* A bad one that stayed would be kept as one of two, and the log that the good one needs be purged.
- */
-Test(store_snapshot, bad_one_does_not_count_as_one_that_is_kept)
-{
-    append_until(40);
-    cr_assert_eq(rig_snapshot(r, 10, 150000), 0);
-    cr_assert_eq(rig_snapshot(r, 18, 150000), 0);
-    rig_close(r);
-    memfs_flip(r->fs, "snap-0000000000000012", 70000);
-    cr_assert_eq(rig_open(r), 0);
-    cr_assert_not(memfs_has(r->fs, "snap-0000000000000012"));
-    append_until(100);
-    cr_assert_eq(rig_snapshot(r, 90, 1000), 0);
-    cr_assert_eq(rig_purge(r), 0);
-    rig_close(r);
-    memfs_flip(r->fs, "snap-000000000000005a", 600);
-    cr_assert_eq(rig_open(r), 0);
-    cr_assert_not(r->rec.faulty);
-    cr_assert(rig_snapshot_is(r, 10, 150000));
-    cr_assert(rig_recovered(r, 11, 100));
-}
