@@ -102,11 +102,10 @@ static int judge(const struct args *a, const struct history *h, const struct led
     struct findings f = {0};
     struct order_counts order;
     struct wgl_counts wgl;
-    const char *wrong = order_check(h, ledger, &f, &order);
     int rc = 2;
 
-    if (wrong != NULL) {
-        fprintf(stderr, "%s\n", wrong);
+    if (!order_check(h, ledger, &f, &order)) {
+        fprintf(stderr, "%s\n", order.why_not);
     } else {
         print_order(&order, f.count);
         wgl_check(h, &conf, &f, &wgl);

@@ -396,9 +396,8 @@ struct model_result *model_result(const struct model *m, uint64_t session, uint6
     return r;
 }
 
-void model_result_forget(struct model *m, struct model_result *r)
+void model_result_forget(struct model_result *r)
 {
-    (void)m;
     blob_unref(r->reply);
     blob_unref(r->request);
     r->reply = NULL;

@@ -17,7 +17,6 @@
  * Nothing is ever renamed, so a node has one place, (dir, name), from `born` until `dead`; what it
  * was in between is a list of versions. */
 
-enum { MODEL_NEVER = 0 };
 #define MODEL_ALIVE UINT64_MAX
 
 struct model_version {
@@ -102,7 +101,7 @@ const struct model_session *model_session(const struct model *m, uint64_t id);
 const struct model_session *model_session_by_key(const struct model *m,
                                                  const struct session_key *key);
 struct model_result *model_result(const struct model *m, uint64_t session, uint64_t xid);
-void model_result_forget(struct model *m, struct model_result *r); /* its bytes; it stays known */
+void model_result_forget(struct model_result *r); /* its bytes; it stays known */
 const struct model_change *model_change(const struct model *m, uint64_t index);
 uint64_t model_epoch_index(const struct model *m, uint64_t index); /* EPOCH entry at or before */
 

@@ -370,10 +370,9 @@ static void order_done(struct order *o)
     model_free(o->model);
 }
 
-const char *order_check(const struct history *h, const struct ledger *ledger, struct findings *f,
-                        struct order_counts *ret)
+bool order_check(const struct history *h, const struct ledger *ledger, struct findings *f,
+                 struct order_counts *ret)
 {
-    static char text[256];
     struct order o = {.h = h, .ledger = ledger, .f = f, .n = ret, .model = model_new()};
     const char *wrong = model_advance(o.model, ledger);
 
@@ -395,9 +394,8 @@ const char *order_check(const struct history *h, const struct ledger *ledger, st
         judge_numbers(&o);
         count(&o);
     } else {
-        snprintf(text, sizeof(text), "%s", wrong);
-        wrong = text;
+        snprintf(ret->why_not, sizeof(ret->why_not), "%s", wrong);
     }
     order_done(&o);
-    return wrong;
+    return ret->why_not[0] == '\0';
 }

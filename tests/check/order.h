@@ -30,11 +30,12 @@ struct order_counts {
     uint64_t unknown_found; /* calls of unknown outcome that did take effect */
     uint64_t lists_at_once; /* that are the directory at one index, too */
     uint64_t entries, changes;
+    char why_not[256]; /* it could not be judged */
 };
 
-/* Returns NULL when all was judged, else why it cannot be (a path that is not there, an entry that
+/* False: the history cannot be judged by this ledger (a path that is not there, an entry that
  * cannot be decoded). */
-const char *order_check(const struct history *h, const struct ledger *ledger, struct findings *f,
-                        struct order_counts *ret);
+bool order_check(const struct history *h, const struct ledger *ledger, struct findings *f,
+                 struct order_counts *ret);
 
 #endif

@@ -173,8 +173,7 @@ void client_op_give_up(struct clients *cs, struct client *c, struct client_op *o
 void client_work(struct clients *cs, struct client *c, uint64_t now_us);
 void client_probe_work(struct clients *cs, struct client *c, uint64_t now_us);
 /* Takes what is useful from an answer without error. */
-void client_learn(struct clients *cs, struct client *c, const struct client_op *o,
-                  const struct reply *r);
+void client_learn(struct clients *cs, struct client *c, const struct reply *r);
 
 /* --- client_events.c --- */
 

@@ -500,7 +500,7 @@ static void result_done(struct clients *cs, const struct record *r)
                                     !client_is_local(r->err) && r->err != ERR_EXPIRED)) {
         result = model_result(cs->model, r->session, r->xid);
         if (result != NULL) {
-            model_result_forget(cs->model, result);
+            model_result_forget(result);
         }
     }
 }

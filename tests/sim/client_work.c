@@ -374,10 +374,8 @@ static void unknow(struct clients *cs, uint64_t id)
     }
 }
 
-void client_learn(struct clients *cs, struct client *c, const struct client_op *o,
-                  const struct reply *r)
+void client_learn(struct clients *cs, struct client *c, const struct reply *r)
 {
-    (void)o;
     if (r->err != 0) {
         return;
     }
