@@ -71,6 +71,7 @@ struct zab *zab_new(const struct zab_conf *conf, const struct zab_boot *boot, ui
             z->promised) { /* crashed between a fresh member's SNAP and its promise */
         z->promised = boot->base.epoch;
         z->voted_for = 0;
+        z->promise_owed = true;
     }
     CHECK(boot->fresh || z->log.last.epoch <= z->promised);
     z->stored = z->durable = z->log.last.index;
@@ -90,6 +91,7 @@ struct zab *zab_new(const struct zab_conf *conf, const struct zab_boot *boot, ui
         if (z->claimed.epoch > z->promised) { /* as above, and that state is damaged since */
             z->promised = z->claimed.epoch;
             z->voted_for = 0;
+            z->promise_owed = true;
         }
         z->claimed_vote = boot->claimed.epoch != 0 ? z->claimed.index : UINT64_MAX;
     }
@@ -191,7 +193,7 @@ bool zab_sound(const struct zab *z)
 void zab_save_vote(struct zab *z, uint64_t epoch, uint32_t voted_for)
 {
     /* One vote per epoch, and promises never fall. */
-    CHECK(epoch > z->promised || (z->fresh != 0 && epoch == z->promised));
+    CHECK(epoch > z->promised || ((z->fresh != 0 || z->promise_owed) && epoch == z->promised));
     struct zab_effect *fx = zab_emit(z, ZAB_FX_SAVE_VOTE);
 
     fx->u.vote.promised_epoch = epoch;
@@ -199,6 +201,7 @@ void zab_save_vote(struct zab *z, uint64_t epoch, uint32_t voted_for)
     z->promised = epoch;
     z->voted_for = voted_for;
     z->vote_seq = fx->seq;
+    z->promise_owed = false;
     z->fresh = 0;
     z->match = zab_match_least(z);
     z->acked = z->match < z->durable ? z->match : z->durable;
@@ -262,6 +265,9 @@ static bool follow(struct zab *z, const struct zab_msg *m)
     } else {
         CHECK(z->role != ZAB_LEADER); /* one leader per epoch */
         CHECK(z->leader == 0 || z->leader == m->from);
+        if (z->promise_owed) {
+            zab_save_vote(z, m->epoch, m->from); /* it must not rest on the log alone */
+        }
     }
     if (is_new) {
         zab_become(z, ZAB_FOLLOWER, m->from);

@@ -100,6 +100,7 @@ struct zab {
     uint64_t promised;
     uint32_t voted_for;
     uint64_t vote_seq;
+    bool promise_owed; /* it follows from the log, and was not saved yet */
     struct zab_window log;
     uint64_t stored;  /* entries up to here were handed to storage */
     uint64_t durable; /* and are on disk up to here */
