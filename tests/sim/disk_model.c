@@ -42,19 +42,6 @@ bool disk_chain(const struct world *w, const struct sim_disk *d, uint64_t index,
     return true;
 }
 
-/* A log is a promise, too: of the epoch of its last entry. */
-uint64_t disk_promise(const struct world *w, const struct sim_disk *d)
-{
-    uint64_t epoch = 0;
-
-    if (d->last > d->base) {
-        epoch = at(d, d->last)->epoch;
-    } else if (d->last > 0 && d->last <= w->ledger.count) {
-        epoch = ledger_at(&w->ledger, d->last)->epoch;
-    }
-    return epoch > d->promised ? epoch : d->promised;
-}
-
 static void push(struct sim_disk *d, const struct store_entry *e)
 {
     size_t count = d->last - d->base;

@@ -357,7 +357,7 @@ static void check_zab(struct world *w, struct sim_member *m, const struct zab_ms
     default:
         break;
     }
-    if (msg->epoch > disk_promise(w, &m->disk) && !(msg->type == ZAB_HELLO && msg->faulty)) {
+    if (msg->epoch > m->disk.promised && !(msg->type == ZAB_HELLO && msg->faulty)) {
         sim_fail(w, "member %u speaks in epoch %" PRIu64 " (type %d), its disk promises %" PRIu64,
                  m->id, msg->epoch, msg->type, m->disk.promised);
     }

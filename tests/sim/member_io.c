@@ -13,7 +13,7 @@
  * part of them first, up to a call to the disk. A crash can also fall between any two effects of a
  * call of the node: those behind it have no effect. */
 
-enum { RETRY_FULL_MS = 250, RETRY_SPARE_MS = 1000 };
+enum { RETRY_FULL_MS = 250, RETRY_SPARE_MS = 1000, SECTOR_BYTES = 512 };
 
 /* --- snapshots ------------------------------------------------------------------------------- */
 
@@ -39,13 +39,20 @@ static int snapshot_write(struct sim_member *m, const struct vfs *vfs)
     return err;
 }
 
+/* Most batches are a write and a sync, perhaps with zeros ahead: dead before the sync, they can be
+ * torn. */
+uint64_t member_disk_calls(struct sim_member *m)
+{
+    return sim_chance(m->w, 60) ? 2 + sim_below(m->w, 4) / 3 : sim_between(m->w, 1, 24);
+}
+
 /* The child is killed in the middle of its work; the parent need not be. */
 void member_snapshot_cut(struct sim_member *m)
 {
     struct vfs vfs;
 
     memfs_vfs(m->fs, &vfs);
-    memfs_die_at(m->fs, sim_between(m->w, 1, MEMBER_DISK_CALLS_MAX));
+    memfs_die_at(m->fs, member_disk_calls(m));
     snapshot_write(m, &vfs);
     memfs_revive(m->fs);
     m->w->counts.snapshots_failed++;
@@ -126,10 +133,34 @@ static int attempt(struct sim_member *m)
     return err;
 }
 
+/* Mostly a batch of more than one sector, which can be torn, or one that does more than append. */
+static bool is_worth_it(struct sim_member *m)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; i < m->batch->count; i++) {
+        const struct store_op *op = &m->batch->ops[i];
+
+        if (op->type != STORE_OP_APPEND) {
+            return sim_chance(m->w, 30);
+        }
+        for (size_t k = 0; k < op->u.append.count; k++) {
+            size += op->u.append.entries[k].body != NULL ? op->u.append.entries[k].body->size : 0;
+        }
+    }
+    return size > SECTOR_BYTES || sim_chance(m->w, 1);
+}
+
 void member_on_disk(struct sim_member *m)
 {
     struct node_time now = member_now(m);
-    int err = attempt(m);
+    int err;
+
+    if (m->die_in_batch && is_worth_it(m)) {
+        member_crash(m, m->die_power);
+        return;
+    }
+    err = attempt(m);
 
     if (err == ERR_NOSPACE) {
         on_full(m);

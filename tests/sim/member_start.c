@@ -211,7 +211,7 @@ static void crash_storage(struct sim_member *m)
     }
     if (!m->store_failed && sim_chance(w, 70)) {
         w->counts.kills_in_batch++;
-        memfs_die_at(m->fs, sim_between(w, 1, MEMBER_DISK_CALLS_MAX));
+        memfs_die_at(m->fs, member_disk_calls(m));
         store_run(m->store, m->batch, NULL);
     }
 }
@@ -243,6 +243,7 @@ void member_crash(struct sim_member *m, bool power)
     m->paused = false;
     m->doomed = false;
     m->die_in = 0;
+    m->die_in_batch = false;
     m->life++;
     member_drop_deferred(m);
     if (power) {

@@ -33,11 +33,18 @@ static void crash(struct world *w, bool power)
     if (m->node == NULL) {
         return;
     }
-    if (sim_chance(w, 50) && !m->paused) {
+    switch (sim_below(w, m->paused ? 1 : 4)) {
+    case 0:
+        member_crash(m, power);
+        break;
+    case 1:
         m->die_in = (uint32_t)sim_between(w, 1, 30);
         m->die_power = power;
-    } else {
-        member_crash(m, power);
+        break;
+    default:
+        m->die_in_batch = true;
+        m->die_power = power;
+        break;
     }
 }
 
@@ -335,6 +342,7 @@ void nemesis_calm(struct world *w, uint32_t id)
     }
     m->slow_disk_us = 0;
     m->die_in = 0;
+    m->die_in_batch = false;
     m->held = false;
     member_resume(m);
     if (m->damaged && !m->damage_seen) {

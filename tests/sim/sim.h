@@ -192,7 +192,6 @@ struct sim_member;
 void disk_done(struct sim_disk *d);
 bool disk_chain(const struct world *w, const struct sim_disk *d, uint64_t index,
                 struct hash128 *ret); /* false: it holds no such entry */
-uint64_t disk_promise(const struct world *w, const struct sim_disk *d);
 void disk_apply(struct world *w, struct sim_member *m, const struct store_op *op);
 /* Deep copies of the operations of a batch whose outcome is not known, until the next recovery. */
 void disk_keep_pending(struct sim_member *m, const struct store_batch *batch);
@@ -227,6 +226,7 @@ struct sim_member {
     bool flush_due;
     uint64_t timer_us; /* the earliest timer event there is; UINT64_MAX: none */
     uint32_t die_in;   /* effects until it dies; 0: it does not */
+    bool die_in_batch; /* with the next batch half on disk */
     bool die_power;
     bool doomed;                     /* dead as of this call: no effect any more */
     const struct store_batch *batch; /* in flight, or NULL */
@@ -265,8 +265,6 @@ struct sim_member {
     uint64_t audit_step; /* of the next node_audit() */
 };
 
-enum { MEMBER_DISK_CALLS_MAX = 24 }; /* of a batch or a snapshot, until a crash inside it */
-
 void member_init(struct world *w, uint32_t id);
 void member_done(struct sim_member *m);
 bool member_up(const struct sim_member *m);                       /* runs, and is not paused */
@@ -286,7 +284,8 @@ void member_on_disk(struct sim_member *m);
 void member_on_spare(struct sim_member *m);
 void member_spare_later(struct sim_member *m);
 void member_on_snapshot(struct sim_member *m);
-void member_snapshot_cut(struct sim_member *m); /* the child dies, the parent need not */
+uint64_t member_disk_calls(struct sim_member *m); /* until a crash inside a batch or a snapshot */
+void member_snapshot_cut(struct sim_member *m);   /* the child dies, the parent need not */
 /* member_start.c */
 void member_start(struct sim_member *m);
 void member_drop_deferred(struct sim_member *m);

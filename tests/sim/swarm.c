@@ -74,7 +74,7 @@ static void draw_clients(struct prng *p, uint64_t seed, struct sim_mix *ret)
         .member_count = ret->member_count,
         .think_us = (uint32_t)PICK(p, 20000, 100000, 300000, 1000000),
         .inflight_max = (uint32_t)PICK(p, 1, 2, 8),
-        .value_size_max = (uint32_t)PICK(p, 16, 200, 3000),
+        .value_size_max = (uint32_t)PICK(p, 16, 200, 3000, 3000),
         .names = (uint32_t)PICK(p, 2, 8, 40),
         .session_timeout_ms = (uint32_t)PICK(p, 1000, 3000, 10000),
     };
