@@ -157,6 +157,7 @@ static void flush(struct sim_member *m)
     m->flush_due = false;
     node_flush(m->node, &now);
     if (m->doomed) {
+        inv_after(m->w, m); /* what it committed last is committed, though nobody heard of it */
         member_crash(m, m->die_power);
         return;
     }
@@ -171,6 +172,7 @@ static void step_done(struct sim_member *m)
         return;
     }
     if (m->doomed) {
+        inv_after(m->w, m); /* what it committed last is committed, though nobody heard of it */
         member_crash(m, m->die_power);
         return;
     }
