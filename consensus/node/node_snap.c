@@ -189,6 +189,9 @@ void node_snap_pump(struct node *n)
                n->io.peer_queued(n->io.ctx, e->peer) < EXPORT_QUEUED_MAX) {
             export_piece(n, e);
         }
+        if (n->io.peer_queued(n->io.ctx, e->peer) >= EXPORT_PIECE_SIZE) {
+            e->heard_ms = n->now.mono_ms; /* not its silence: the link has not taken this yet */
+        }
         if (e->stored == e->image.size) {
             export_end(n, i, true);
         } else if (n->now.mono_ms - e->heard_ms > EXPORT_SILENCE_MS) {
