@@ -89,7 +89,7 @@ static void expect_found(uint64_t seed, world_lie lie, bool drops, const char *n
 
     world_start(&world, seed, lie);
     world.lie_drops = drops;
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 1800; i++) {
         world_turn(&world);
     }
     wrong = clients_judge(world.clients, &world.ledger);
@@ -102,7 +102,7 @@ static void expect_found(uint64_t seed, world_lie lie, bool drops, const char *n
 Test(sim_lies, each_is_found_out)
 {
     for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
-        for (uint64_t seed = 1; seed <= 3; seed++) {
+        for (uint64_t seed = 1; seed <= 2; seed++) {
             expect_found(seed, lies[i].tell, false, lies[i].name, lies[i].rule);
         }
     }
@@ -110,7 +110,7 @@ Test(sim_lies, each_is_found_out)
 
 Test(sim_lies, a_lost_event_is_missed)
 {
-    for (uint64_t seed = 1; seed <= 10; seed++) {
+    for (uint64_t seed = 1; seed <= 5; seed++) {
         expect_found(seed, lose_event, true, "a lost event", "rule=event-gap");
     }
 }
@@ -173,7 +173,7 @@ Test(sim_lies, another_ledger_is_found_out)
     for (size_t i = 0; i < sizeof(spoil) / sizeof(spoil[0]); i++) {
         for (uint64_t seed = 1; seed <= 3; seed++) {
             world_start(&world, seed, NULL);
-            for (int k = 0; k < 3000; k++) {
+            for (int k = 0; k < 1800; k++) {
                 world_turn(&world);
             }
             spoil[i](&world);
