@@ -37,7 +37,6 @@ class Totals:
         self.harms = collections.Counter()
         self.disk_ends = 0
         self.epochs = 0
-        self.hung_mounts = 0
         self.longest = {"any": 0.0, "with a majority unharmed": 0.0}
         self.slowest = {}  # kind: seconds
         self.findings = []
@@ -83,7 +82,7 @@ class Totals:
         kills = sum(c for h, c in self.harms.items() if h.startswith(("kill", "cut"))
                     and h not in ("kill mount", "kill worker"))
         print(f"kills and cuts of members: {kills}; members ended by their disks: {self.disk_ends}; "
-              f"epochs: {self.epochs}; killed mounts that did not end: {self.hung_mounts}")
+              f"epochs: {self.epochs}")
         for text, pause in self.longest.items():
             print(f"longest pause of acknowledged changes, {text}: {pause:.2f} s")
         print("slowest call: " + ", ".join(f"{k} {s:.1f} s" for k, s in sorted(self.slowest.items())))
@@ -102,7 +101,8 @@ def end_workers(world):
 
 
 def paths_in(directory):
-    return [os.path.join(directory, name) for name in sorted(os.listdir(directory), key=int)]
+    return [os.path.join(directory, name)
+            for name in sorted((n for n in os.listdir(directory) if n.isdigit()), key=int)]
 
 
 def judge(top):
@@ -172,7 +172,6 @@ def one_round(args, seconds, totals):
     finally:
         totals.harms.update(nemesis.counts)
         totals.disk_ends += nemesis.disk_ends
-        totals.hung_mounts += world.hung_mounts
         totals.take_history(world, nemesis)
         keep = args.keep or not ok
         if keep:

@@ -225,13 +225,14 @@ class Mount(Process):
             f"reads={MODES[mode]},servers={'+'.join(servers)}", self.path])
 
     def kill(self):
-        """One of its threads may be in the kernel, where a caller waits for it in turn."""
+        """One of its threads may be in the kernel, where a caller waits for it in turn: its watchdog must
+        end that."""
         self.signal(signal.SIGKILL)
         try:
-            self.child.wait(3)
-        except subprocess.TimeoutExpired:
-            self.world.hung_mounts += 1
+            self.child.wait(10)
+        except subprocess.TimeoutExpired as e:
             subprocess.run(["umount", "-f", self.path], check=False, capture_output=True)
+            raise Failure(f"{self.name} was killed and has not ended") from e
         super().kill()
 
     def name_of(self, *names):
@@ -291,7 +292,6 @@ class World:
         self.count = count
         self.well = "i" if lying_disks else "-"  # see faultdisk.c
         self.procs = 0
-        self.hung_mounts = 0
         self.top = tempfile.mkdtemp(prefix="zc", dir="/tmp")
         self.started = False
         self.guardian = subprocess.Popen(
