@@ -333,6 +333,29 @@ static void check_vote(struct world *w, struct sim_member *m, uint64_t epoch, ui
     check_vote_once(w, m, epoch, candidate);
 }
 
+/* What a follower acknowledges is on its disk, and is what its leader has there. */
+static void check_ack(struct world *w, struct sim_member *m, const struct zab_msg *msg)
+{
+    const struct sim_member *leader = &w->members[msg->to];
+    struct hash128 own;
+    struct zab_pos pos;
+
+    if (msg->durable > m->disk.last) {
+        sim_fail(w, "member %u acknowledges %" PRIu64 ", its disk holds %" PRIu64, m->id,
+                 msg->durable, m->disk.last);
+        return;
+    }
+    if (leader->node == NULL || leader->view.role != ZAB_LEADER ||
+        leader->view.epoch != msg->epoch || !disk_chain(w, &m->disk, msg->durable, &own)) {
+        return;
+    }
+    if (msg->durable > leader->view.last.index ||
+        (zab_pos_at(leader->node->zab, msg->durable, &pos) && !hash128_equal(own, pos.chain))) {
+        sim_fail(w, "member %u acknowledges %" PRIu64 " to member %u, which has not that entry",
+                 m->id, msg->durable, leader->id);
+    }
+}
+
 static void check_zab(struct world *w, struct sim_member *m, const struct zab_msg *msg)
 {
     switch (msg->type) {
@@ -349,10 +372,7 @@ static void check_zab(struct world *w, struct sim_member *m, const struct zab_ms
         return;
     case ZAB_ACK:
     case ZAB_HEARTBEAT_R:
-        if (msg->durable > m->disk.last) {
-            sim_fail(w, "member %u acknowledges %" PRIu64 ", its disk holds %" PRIu64, m->id,
-                     msg->durable, m->disk.last);
-        }
+        check_ack(w, m, msg);
         break;
     default:
         break;
