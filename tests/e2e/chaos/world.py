@@ -56,8 +56,9 @@ def clean(top, keep):
             os.kill(int(pid), signal.SIGKILL)
     with open("/proc/self/mounts") as f:
         mounts = [line.split()[1] for line in f if line.split()[1].startswith(top + "/")]
-    for path in mounts:
-        subprocess.run(["umount", "-l", path], check=False)
+    for path in mounts:  # by force first: that ends what still waits for an answer
+        subprocess.run(["umount", "-f", path], check=False, capture_output=True)
+        subprocess.run(["umount", "-l", path], check=False, capture_output=True)
     for name in os.listdir("/run/netns") if os.path.isdir("/run/netns") else []:
         if name.startswith(tag + "-"):
             subprocess.run(["ip", "netns", "delete", name], check=False)
