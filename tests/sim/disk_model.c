@@ -239,7 +239,8 @@ static void take_over(struct world *w, struct sim_member *m, const struct store_
     m->disk = now;
 }
 
-/* A read failed in the recovery before, and not in this one: what was missing is there again. */
+/* A read failed in the recovery before, and not in this one: what was missing is there again, or a
+ * state that was being installed before and covers it. */
 static bool came_back(const struct world *w, const struct sim_member *m,
                       const struct store_recovered *rec)
 {
@@ -247,8 +248,8 @@ static bool came_back(const struct world *w, const struct sim_member *m,
     struct hash128 chain;
 
     return rec->promised_epoch == m->disk.promised && disk_chain(w, &m->lost, index, &chain) &&
-           (index == rec->snapshot.index ||
-            (index > rec->snapshot.index && index <= last_of(rec).index &&
+           (index <= rec->snapshot.index ||
+            (index <= last_of(rec).index &&
              hash128_equal(rec->entries[index - rec->snapshot.index - 1].chain, chain)));
 }
 
