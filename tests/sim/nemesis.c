@@ -5,7 +5,7 @@
 /* When which fault strikes. Faults come at random times, one of those that the seed drew; what has
  * a duration ends with a HEAL event of the same storm. A new storm forgets the old one's. */
 
-enum { PLACE_PARTITION = 100, PLACE_CLIENTS, PLACE_LINK };
+enum { PLACE_PARTITION = 100, PLACE_CLIENTS, PLACE_LINK, PLACE_RESTART };
 
 static struct sim_member *any_member(struct world *w)
 {
@@ -101,8 +101,83 @@ static void partition_draw(struct world *w, struct sim_partition *p)
     }
 }
 
+/* --- aimed at the leader: what rests on its lease, and on the promise of its voters ----------- */
+
+static uint32_t leader_now(const struct world *w)
+{
+    uint32_t leader = 0;
+    uint64_t epoch = 0;
+
+    for (uint32_t id = 1; id <= w->mix.member_count; id++) {
+        const struct sim_member *m = &w->members[id];
+
+        if (member_up(m) && m->view.role == ZAB_LEADER && m->view.epoch >= epoch) {
+            leader = id;
+            epoch = m->view.epoch;
+        }
+    }
+    return leader;
+}
+
+static void restart_at_once(struct world *w, uint32_t id)
+{
+    struct sim_member *m = &w->members[id];
+
+    if (member_up(m)) {
+        m->held = true; /* not by itself, a while later */
+        member_crash(m, false);
+        m->held = false;
+        member_start_at(m, w->now_us + sim_between(w, 1, 5) * SIM_MS);
+    }
+}
+
+/* The leader is cut off from all, or from so many that one more vote elects another one; then one
+ * of those who hear it is restarted again and again. */
+static void partition_leader(struct world *w, struct sim_partition *p, uint32_t leader)
+{
+    uint32_t n = w->mix.member_count;
+    uint32_t first = any_member(w)->id;
+    uint32_t left = sim_chance(w, 50) ? n - 1 : sim_quorum(w) - 1;
+
+    w->counts.part_symmetric += left == n - 1;
+    w->counts.part_partial += left < n - 1;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t id = 1 + (first + i - 1) % n;
+
+        if (id != leader && left > 0) {
+            left--;
+            cut_between(w, p, leader, id);
+            cut_between(w, p, id, leader);
+        } else if (id != leader && w->mix.faults[SIM_KILL]) {
+            for (int k = 1; k <= 12; k++) {
+                uint64_t apart_us = w->mix.election_min_ms * (uint64_t)SIM_MS / 2;
+
+                heal_later(w, (uint64_t)k * apart_us + sim_below(w, apart_us), PLACE_RESTART, id);
+            }
+            return;
+        }
+    }
+}
+
+static uint64_t election_us(struct world *w)
+{
+    return sim_spread(w, w->mix.election_min_ms, 4 * (uint64_t)w->mix.election_max_ms) * SIM_MS;
+}
+
+static void pause_somebody(struct world *w)
+{
+    uint32_t leader = leader_now(w);
+
+    if (leader != 0 && sim_chance(w, 50)) {
+        member_pause(&w->members[leader], election_us(w));
+    } else {
+        member_pause(any_member(w), sim_spread(w, SIM_SECOND / 10, 30 * SIM_SECOND));
+    }
+}
+
 static void partition(struct world *w)
 {
+    uint32_t leader = leader_now(w);
     uint32_t i = 0;
 
     if (sim_chance(w, 25)) {
@@ -121,6 +196,11 @@ static void partition(struct world *w)
         return;
     }
     w->partitions[i] = (struct sim_partition){.active = true};
+    if (leader != 0 && sim_chance(w, 40)) {
+        partition_leader(w, &w->partitions[i], leader);
+        heal_later(w, 2 * election_us(w), PLACE_PARTITION, i);
+        return;
+    }
     partition_draw(w, &w->partitions[i]);
     heal_later(w, sim_spread(w, SIM_SECOND / 10, 60 * SIM_SECOND), PLACE_PARTITION, i);
 }
@@ -225,7 +305,7 @@ static void strike(struct world *w, enum sim_fault fault)
         crash(w, true);
         break;
     case SIM_PAUSE:
-        member_pause(any_member(w), sim_spread(w, SIM_SECOND / 10, 30 * SIM_SECOND));
+        pause_somebody(w);
         break;
     case SIM_PARTITION:
         partition(w);
@@ -300,6 +380,9 @@ void nemesis_heal(struct world *w, const struct sim_event *ev)
         break;
     case PLACE_CLIENTS:
         w->client_cuts[ev->b]--;
+        break;
+    case PLACE_RESTART:
+        restart_at_once(w, ev->b);
         break;
     case PLACE_LINK:
         w->dirs[ev->b / 16][ev->b % 16].slow_us = 0;
