@@ -172,6 +172,7 @@ int segment_read_header(struct store *s, uint64_t sequence, struct segment *ret,
         return store_fail(s, ERR_IO, name, "read", (int)n);
     }
     g.size = g.size < LOG_SEGMENT_SIZE_MAX ? g.size : LOG_SEGMENT_SIZE_MAX;
+    g.size_found = g.size;
     rc = segment_header_decode(s, start, name, &g);
     if (rc == 0) {
         *ret = g;
@@ -249,6 +250,7 @@ int segment_begin(struct store *s, const struct store_pos *before, const struct 
         .sequence = s->spare_sequence,
         .readable = true,
         .size = s->spare_size,
+        .size_found = s->spare_size,
         .before = *before,
         .claimed = *claimed,
     };

@@ -293,6 +293,7 @@ int segment_scan(struct store *s, const struct segment *g, uint64_t limit, segme
         .ctx = ctx,
         .out = &out,
     };
+    uint64_t size = g->size < g->size_found ? g->size : g->size_found;
     char name[FILE_NAME_SIZE];
     uint8_t *bytes;
     ssize_t n;
@@ -303,8 +304,8 @@ int segment_scan(struct store *s, const struct segment *g, uint64_t limit, segme
     if (fd < 0) {
         return store_fail(s, ERR_IO, name, "open", fd);
     }
-    bytes = mem_alloc(g->size);
-    n = read_what_can_be(v, fd, bytes, g->size);
+    bytes = mem_alloc(size);
+    n = read_what_can_be(v, fd, bytes, size);
     v->close(v->ctx, fd);
     if (n < 0) {
         mem_free(bytes);

@@ -42,7 +42,8 @@ void file_list_done(struct file_list *l);
 struct segment {
     uint64_t sequence;
     bool readable;            /* its header is valid; else the fields below are unknown */
-    uint64_t size;            /* bytes of the file */
+    uint64_t size;            /* bytes of the file, as its header says */
+    uint64_t size_found;      /* ... and as it is: no memory is taken for more */
     struct store_pos before;  /* its first entry comes after this one */
     struct store_pos claimed; /* the log had reached at least this when the segment began; no chain,
                                  epoch 0: not known */
