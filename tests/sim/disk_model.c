@@ -226,6 +226,7 @@ static void take_over(struct world *w, struct sim_member *m, const struct store_
                  rec->promised_epoch, m->disk.promised);
     }
     m->owed = w->ledger.count;
+    m->lost_told = 0;
     now.base = now.last = rec->snapshot.index;
     for (size_t i = 0; i < rec->entry_count; i++) {
         push(&now, &rec->entries[i]);

@@ -107,7 +107,8 @@ static void first_commit(struct world *w, struct sim_member *m, const struct zab
         if (holds(w, &k->disk, pos->index, &pos->chain)) {
             from = from == NULL || k->disk.base <= w->ledger.count ? &k->disk : from;
             count++;
-        } else if (holds(w, &k->lost, pos->index, &pos->chain)) {
+        } else if ((k->lost_told & (1u << m->id)) == 0 &&
+                   holds(w, &k->lost, pos->index, &pos->chain)) {
             count++;
         }
     }
@@ -399,6 +400,23 @@ void inv_sent(struct world *w, struct sim_member *m, uint32_t peer, const void *
     }
     if (msg.type == PEER_ZAB) {
         check_zab(w, m, &msg.u.zab);
+    }
+    peer_msg_done(&msg);
+}
+
+/* A leader hears from a follower that it lost its log. */
+void inv_arrives(struct world *w, struct sim_member *m, uint32_t from, const void *bytes,
+                 size_t size)
+{
+    struct peer_msg msg;
+
+    if (!w->members[from].damaged || m->view.role != ZAB_LEADER ||
+        wire_peer_decode(bytes, size, &msg) != 0) {
+        return;
+    }
+    if (msg.type == PEER_ZAB && msg.u.zab.type == ZAB_HELLO && msg.u.zab.faulty &&
+        msg.u.zab.epoch == m->view.epoch) {
+        w->members[from].lost_told |= 1u << m->id;
     }
     peer_msg_done(&msg);
 }

@@ -208,6 +208,7 @@ static void on_frame(struct sim_member *m, const struct sim_event *ev)
     if (!net_is_current(m->w, ev)) {
         return;
     }
+    inv_arrives(m->w, m, ev->b, ev->bytes->data, ev->bytes->size);
     if (node_peer_frame(m->node, ev->b, ev->bytes->data, ev->bytes->size, &now) != 0) {
         sim_fail(m->w, "member %u finds a frame of member %u malformed", m->id, ev->b);
     }

@@ -257,6 +257,7 @@ struct sim_member {
     struct sim_disk lost; /* of the disk before it was damaged: a leader may still count on it */
     uint64_t owed;        /* committed when it came back without it */
     bool lost_unread;     /* it was only that a read failed: it may come back */
+    uint32_t lost_told;   /* leaders, by bit: they know that it lost it, and must not count on it */
     struct zab_view view; /* after its last step */
     uint64_t tree_seen;
     uint64_t vote_epoch; /* newest vote that left it, over its lives */
@@ -479,6 +480,8 @@ bool damage_sound(const struct sim_member *m); /* votes for all it ever acknowle
 /* invariants.c */
 void inv_after(struct world *w, struct sim_member *m); /* every call of its node */
 void inv_sent(struct world *w, struct sim_member *m, uint32_t peer, const void *bytes, size_t size);
+void inv_arrives(struct world *w, struct sim_member *m, uint32_t from, const void *bytes,
+                 size_t size);
 void inv_expired(struct world *w, struct sim_member *m, uint64_t session); /* it will end it */
 bool inv_in_ledger(const struct world *w, uint64_t index, const struct hash128 *chain);
 
