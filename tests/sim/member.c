@@ -38,6 +38,13 @@ static uint64_t true_us(const struct sim_member *m, uint64_t ms)
     return m->clock_base_us + (uint64_t)(left - left * m->drift_ppm / (1000000 + m->drift_ppm)) + 2;
 }
 
+void member_set_drift(struct sim_member *m, int32_t ppm)
+{
+    m->clock_local_us = local_us(m, m->w->now_us);
+    m->clock_base_us = m->w->now_us;
+    m->drift_ppm = ppm;
+}
+
 void member_draw_drift(struct sim_member *m)
 {
     int32_t max = (int32_t)m->w->mix.drift_ppm_max;
@@ -46,9 +53,7 @@ void member_draw_drift(struct sim_member *m)
     if (sim_chance(m->w, 50)) { /* the ends are what margins are for */
         ppm = ppm < 0 ? -max : max;
     }
-    m->clock_local_us = local_us(m, m->w->now_us);
-    m->clock_base_us = m->w->now_us;
-    m->drift_ppm = ppm;
+    member_set_drift(m, ppm);
 }
 
 struct node_time member_now(const struct sim_member *m)

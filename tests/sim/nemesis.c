@@ -131,6 +131,17 @@ static void restart_at_once(struct world *w, uint32_t id)
     }
 }
 
+/* The leader's lease ends late, by true time, and the promise of its voters early. */
+static void clocks_apart(struct world *w, uint32_t leader)
+{
+    int32_t max = (int32_t)w->mix.drift_ppm_max;
+
+    w->counts.drifts++;
+    for (uint32_t id = 1; id <= w->mix.member_count; id++) {
+        member_set_drift(&w->members[id], id == leader ? -max : max);
+    }
+}
+
 /* The leader is cut off from all, or from so many that one more vote elects another one; then one
  * of those who hear it is restarted again and again. */
 static void partition_leader(struct world *w, struct sim_partition *p, uint32_t leader)
@@ -141,6 +152,9 @@ static void partition_leader(struct world *w, struct sim_partition *p, uint32_t 
 
     w->counts.part_symmetric += left == n - 1;
     w->counts.part_partial += left < n - 1;
+    if (w->mix.faults[SIM_CLOCK] && sim_chance(w, 50)) {
+        clocks_apart(w, leader);
+    }
     for (uint32_t i = 0; i < n; i++) {
         uint32_t id = 1 + (first + i - 1) % n;
 

@@ -270,6 +270,7 @@ void member_init(struct world *w, uint32_t id);
 void member_done(struct sim_member *m);
 bool member_up(const struct sim_member *m);                       /* runs, and is not paused */
 uint64_t member_ms(const struct sim_member *m, uint64_t true_us); /* its clock */
+void member_set_drift(struct sim_member *m, int32_t ppm);
 void member_draw_drift(struct sim_member *m);
 void member_start_at(struct sim_member *m, uint64_t at_us);
 void member_crash(struct sim_member *m, bool power); /* and starts again, unless held */
