@@ -234,7 +234,7 @@ void zab_become(struct zab *z, enum zab_role role, uint32_t leader)
     z->leader = leader;
     z->epoch_index = 0;
     z->ack_due = false;
-    z->last_seen = 0;
+    z->match_seen = 0;
     z->hello_not_before_ms = 0;
     z->round_heard = 0;
     z->digest_heard = 0;

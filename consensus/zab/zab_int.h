@@ -140,7 +140,7 @@ struct zab {
     uint64_t match; /* own log equals the leader's up to here; never falls within an epoch */
     uint64_t acked; /* durable index of the last ACK */
     bool ack_due;
-    uint64_t last_seen; /* last.index at the heartbeat before: did anything come since? */
+    uint64_t match_seen; /* match at the heartbeat before: did anything come since? */
     uint64_t round_heard;
     uint64_t digest_heard;
 

@@ -57,14 +57,13 @@ void zab_on_snap_failed(struct zab *z)
 }
 
 /* At a heartbeat: the leader waits for a HELLO, so ours or its answer was lost; or it has sent more
- * than we have, and nothing came since the heartbeat before. */
+ * than we know to have of its log, and nothing came since the heartbeat before. */
 void zab_hello_if_lost(struct zab *z, const struct zab_msg *heartbeat)
 {
-    uint64_t last = z->log.last.index;
     bool unheard = heartbeat->sync != z->sync;
-    bool tail_lost = heartbeat->last.index > last && z->last_seen == last;
+    bool tail_lost = heartbeat->last.index > z->match && z->match_seen == z->match;
 
-    z->last_seen = last;
+    z->match_seen = z->match;
     if ((unheard || (tail_lost && !z->full)) &&
         z->now_ms - z->hello_ms >= z->conf.election_min_ms / 2) {
         zab_hello(z);
