@@ -32,7 +32,10 @@
     X(ERR_FOREIGN, -25, EINVAL, "belongs to another ensemble")                                     \
     X(ERR_COMPACTED, -26, ESTALE, "events from that index on are no longer kept")                  \
     X(ERR_ABANDONED, -27, ECANCELED, "request given up by its sender before it was applied")       \
-    X(ERR_PROTO_VERSION, -28, EPROTO, "protocol version not spoken here")
+    X(ERR_PROTO_VERSION, -28, EPROTO, "protocol version not spoken here")                          \
+    X(ERR_NODATA, -29, ENODATA, "no such attribute")                                               \
+    X(ERR_WOULD_BLOCK, -30, EAGAIN, "locked by someone else")                                      \
+    X(ERR_NOLOCKS, -31, ENOLCK, "too many locks")
 
 enum err {
 #define X(name, code, err_no, text) name = (code),

@@ -9,7 +9,12 @@ enum {
     VALUE_SIZE_MAX = 8 << 20,     /* bytes of one value that any ensemble may be set to */
     VALUE_SIZE_DEFAULT = 1 << 20, /* bytes of one value unless configured */
     SYMLINK_SIZE_MAX = 4095,      /* bytes of a symbolic link's target */
-    EVENT_VALUE_SIZE_MAX = 4096,  /* an event carries the new value up to this size */
+    PATH_SIZE_MAX = 4095,         /* bytes of a path in a transaction or an event */
+    XATTRS_SIZE_MAX = 64 << 10, /* bytes of names and values of all extended attributes of a node */
+    XATTRS_MAX = 256,           /* of one node */
+    LOCKS_PER_NODE_MAX = 16384, /* held and waited for */
+    TXN_STEPS_MAX = 1000,
+    EVENT_VALUE_SIZE_MAX = 4096, /* an event carries the new value up to this size */
 
     /* Client protocol. */
     CLIENT_FRAME_SIZE_MAX = VALUE_SIZE_MAX + (64 << 10),
@@ -17,6 +22,8 @@ enum {
     CLIENT_LABEL_SIZE_MAX = 64,      /* bytes of the name a session gives itself */
     INTEREST_IDS_MAX = 4096,         /* directories in one INTEREST or FORGET request */
     READDIR_SIZE_MAX = 256 << 10,    /* bytes of entries in one READDIR reply */
+    LOG_EVENTS_MAX = 256,            /* changes in one LOG reply */
+    LOCK_ENTRIES_MAX = 1024,         /* in one LOCKS reply; one node's come all together */
     STATUS_FIELDS_MAX = 64,          /* key/value pairs in one STATUS reply */
     BACKUP_PIECE_SIZE_MAX = 1 << 20, /* bytes of the image in one BACKUP reply */
     BACKUPS_MAX = 2,                 /* images that a member holds for backups at a time */

@@ -85,36 +85,12 @@ void client_fail(struct client *c, struct pending *p, int err)
     client_finish(c, p, &r);
 }
 
-/* What the member's decoder would refuse with the whole stream is refused here, alone. */
-static int request_check(const struct request *r)
-{
-    const struct name *name = NULL;
-    const struct blob *value = NULL;
-
-    if (r->op == OP_LOOKUP) {
-        name = &r->u.lookup.name;
-    } else if (r->op == OP_REMOVE) {
-        name = &r->u.remove.name;
-    } else if (r->op == OP_CREATE) {
-        name = &r->u.create.name;
-        value = r->u.create.value;
-    } else if (r->op == OP_SET) {
-        value = r->u.set.value;
-    } else if (r->op == OP_APPEND) {
-        value = r->u.append.value;
-    } else if (r->op == OP_INTEREST || r->op == OP_FORGET) {
-        return r->u.interest.count > INTEREST_IDS_MAX ? ERR_INVAL : 0;
-    }
-    if (name != NULL && name->size > NAME_SIZE_MAX) {
-        return ERR_NAMETOOLONG;
-    }
-    return value != NULL && value->size > VALUE_SIZE_MAX ? ERR_TOOBIG : 0;
-}
-
 uint64_t client_submit(struct client *c, const struct request *r, client_done_fn done, void *arg)
 {
     uint32_t deadline_ms = r->deadline_ms > 0 ? r->deadline_ms : c->deadline_ms;
-    int err = c->closing ? ERR_CLOSED : request_check(r);
+    size_t size;
+    /* What the member's decoder would refuse with the whole stream is refused here, alone. */
+    int err = c->closing ? ERR_CLOSED : codec_request_check(r, &size);
     struct pending *p;
     uint64_t xid;
 

@@ -6,80 +6,12 @@
 #include "hash.h"
 #include "mem.h"
 
-enum { REQUEST_SIZE_OVERHEAD = 128 }; /* numbers of a request on the wire, at most about */
-
-/* --- the copy of a request -------------------------------------------------------------------- */
-
-static void own_name(struct pending *p, struct name *name)
-{
-    p->owned = mem_dup(name->bytes, name->size);
-    p->size += name->size;
-    name->bytes = p->owned;
-}
-
-static void own_blob(struct pending *p, struct blob *b)
-{
-    blob_ref(b);
-    p->size += b != NULL ? b->size : 0;
-}
-
-static void request_copy(struct pending *p, const struct request *r)
-{
-    struct request *copy = &p->r;
-
-    *copy = *r;
-    p->size = REQUEST_SIZE_OVERHEAD;
-    switch (r->op) {
-    case OP_LOOKUP:
-        own_name(p, &copy->u.lookup.name);
-        return;
-    case OP_REMOVE:
-        own_name(p, &copy->u.remove.name);
-        return;
-    case OP_CREATE:
-        own_name(p, &copy->u.create.name);
-        own_blob(p, copy->u.create.value);
-        return;
-    case OP_SET:
-        own_blob(p, copy->u.set.value);
-        return;
-    case OP_APPEND:
-        own_blob(p, copy->u.append.value);
-        return;
-    case OP_INTEREST:
-    case OP_FORGET:
-        p->owned = mem_dup(r->u.interest.ids, r->u.interest.count * sizeof(uint64_t));
-        p->size += r->u.interest.count * (sizeof(uint64_t) + 1);
-        copy->u.interest.ids = p->owned;
-        return;
-    case OP_GETATTR:
-    case OP_READ:
-    case OP_READDIR:
-    case OP_STATFS:
-    case OP_STATUS:
-    case OP_SYNC:
-    case OP_PING:
-    case OP_BACKUP:
-    case OP_SETATTR:
-    case OP_SESSION_CLOSE:
-        return; /* owns nothing */
-    case OP_HELLO:
-    case OP_SESSION_OPEN:
-        break;
-    }
-    CHECK(false); /* made by conn_start() and by members only */
-}
+enum { REQUEST_SIZE_OVERHEAD = 64 }; /* what stands before a request's own fields, at most about */
 
 static void pending_free(struct pending *p)
 {
-    if (p->r.op == OP_CREATE) {
-        blob_unref(p->r.u.create.value);
-    } else if (p->r.op == OP_SET) {
-        blob_unref(p->r.u.set.value);
-    } else if (p->r.op == OP_APPEND) {
-        blob_unref(p->r.u.append.value);
-    }
-    mem_free(p->owned);
+    codec_request_done(&p->r);
+    mem_free(p->text);
     mem_free(p);
 }
 
@@ -252,7 +184,10 @@ struct pending *pending_add(struct pending_table *t, const struct request *r, ui
 {
     struct pending *p = mem_zalloc(sizeof(*p));
 
-    request_copy(p, r);
+    CHECK(r->op != OP_HELLO && r->op != OP_SESSION_OPEN); /* made by conn_start() and by members */
+    CHECK(codec_request_check(r, &p->size) == 0);
+    p->size += REQUEST_SIZE_OVERHEAD;
+    codec_request_copy(r, &p->r, &p->text);
     p->r.xid = t->xid_next++;
     p->deadline_ms = deadline_ms;
     p->done = done;

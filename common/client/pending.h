@@ -22,7 +22,7 @@ enum {
 
 struct pending {
     struct request r; /* a copy, with its xid */
-    void *owned;      /* the bytes of its name, or its ids */
+    void *text;       /* that its names are in */
     size_t size;      /* about how many bytes it is on the wire */
     client_done_fn done;
     void *arg;

@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "codec_int.h"
+#include "mem.h"
 #include "err.h"
 #include "mp.h"
 
@@ -96,6 +97,27 @@ int codec_decode(const void *bytes, size_t size, struct message *ret)
     }
     *ret = m;
     return 0;
+}
+
+int codec_request_check(const struct request *r, size_t *ret_size)
+{
+    size_t size = 0;
+    int err = layout_measure(codec_request_body(r->op), r, &size);
+
+    *ret_size = size;
+    return err == 0 && size > CLIENT_FRAME_SIZE_MAX - (32 << 10) ? ERR_TOOBIG : err;
+}
+
+void codec_request_copy(const struct request *r, struct request *ret, void **ret_text)
+{
+    const struct layout *body = codec_request_body(r->op);
+    size_t size = 0;
+    char *text;
+
+    CHECK(body != NULL && layout_measure(body, r, &size) == 0);
+    *ret_text = text = mem_alloc(size + 1);
+    *ret = *r;
+    layout_own(body, ret, &text);
 }
 
 void codec_message_done(struct message *m)

@@ -35,6 +35,13 @@ void codec_encode_event(struct buf *b, const struct event *e);
 /* Errors: ERR_MALFORMED. On error *ret is untouched and there is nothing to release. */
 int codec_decode(const void *bytes, size_t size, struct message *ret);
 
+/* What the other side's decoder would refuse with the whole stream: ERR_NAMETOOLONG, ERR_TOOBIG,
+ * ERR_INVAL. *ret_size is about what the request takes on the wire. */
+int codec_request_check(const struct request *r, size_t *ret_size);
+
+/* A copy that borrows nothing. *ret_text holds its names: mem_free() after codec_request_done(). */
+void codec_request_copy(const struct request *r, struct request *ret, void **ret_text);
+
 void codec_message_done(struct message *m);
 void codec_request_done(struct request *r);
 void codec_reply_done(struct reply *r);

@@ -1,6 +1,6 @@
 /* layout_put() and layout_get() are one switch each over the kinds of layout.h, side by side in the
  * same order. Both recurse for FIELD_STRUCT and FIELD_LIST: as deep as the constant tables nest,
- * two levels, whatever the bytes say. */
+ * three levels, whatever the bytes say. */
 #include "layout.h"
 
 #include <string.h>
@@ -19,6 +19,8 @@ const struct layout layout_attr = LAYOUT(struct attr,
     FIELD(attr, id),
     FIELD(attr, parent),
     FIELD_RANGE(attr, type, NODE_FILE, NODE_SYMLINK),
+    FIELD_RANGE(attr, life, LIFE_PERMANENT, LIFE_OPEN),
+    FIELD(attr, owner),
     FIELD_UP_TO(attr, mode, 07777),
     FIELD(attr, uid),
     FIELD(attr, gid),
@@ -33,6 +35,14 @@ const struct layout layout_attr = LAYOUT(struct attr,
     FIELD(attr, atime_ns),
     FIELD(attr, mtime_ns),
     FIELD(attr, ctime_ns));
+
+const struct layout layout_lock = LAYOUT(struct lock,
+    FIELD_UP_TO(lock, kind, LOCK_KIND_POSIX),
+    FIELD_RANGE(lock, type, LOCK_TYPE_NONE, LOCK_TYPE_EXCLUSIVE),
+    FIELD(lock, owner),
+    FIELD(lock, start),
+    FIELD(lock, end),
+    FIELD(lock, pid));
 /* clang-format on */
 
 /* Pointers of any object type have one representation; copying it keeps to the aliasing rules. */
@@ -289,7 +299,112 @@ bool layout_get(struct cursor *c, const struct layout *l, void *object)
     return true;
 }
 
+/* --- measuring and copying --------------------------------------------------------------------
+ */
+
+static int measure_field(const struct field *f, const uint8_t *object, size_t *size)
+{
+    const uint8_t *at = object + f->offset;
+    const struct blob *blob;
+    uint32_t count;
+    int err = 0;
+
+    switch (f->kind) {
+    case FIELD_NAME:
+        *size += ((const struct name *)at)->size;
+        return ((const struct name *)at)->size > f->max ? ERR_NAMETOOLONG : 0;
+    case FIELD_BLOB:
+    case FIELD_MAYBE_BLOB:
+        blob = pointer_at(at);
+        *size += blob != NULL ? blob->size : 0;
+        return blob != NULL && blob->size > f->max ? ERR_TOOBIG : 0;
+    case FIELD_STRUCT:
+        return layout_measure(f->of, at, size);
+    case FIELD_LIST:
+        count = *(const uint32_t *)(object + f->other);
+        at = pointer_at(at);
+        for (uint32_t i = 0; i < count && err == 0; i++) {
+            err = layout_measure(f->of, at + i * f->of->size, size);
+        }
+        return count > f->max ? ERR_INVAL : err;
+    default:
+        *size += sizeof(uint64_t);
+        return 0;
+    }
+}
+
+int layout_measure(const struct layout *l, const void *object, size_t *size)
+{
+    int err = 0;
+
+    for (size_t i = 0; i < l->count && err == 0; i++) {
+        err = measure_field(&l->fields[i], object, size);
+    }
+    return err;
+}
+
+static void own_field(const struct field *f, uint8_t *object, char **text)
+{
+    uint8_t *at = object + f->offset;
+    struct name *name = (struct name *)at;
+    uint32_t count;
+
+    switch (f->kind) {
+    case FIELD_NAME:
+        if (name->size > 0) {
+            memcpy(*text, name->bytes, name->size);
+        }
+        name->bytes = *text;
+        *text += name->size;
+        return;
+    case FIELD_BLOB:
+    case FIELD_MAYBE_BLOB:
+        blob_ref(pointer_at(at));
+        return;
+    case FIELD_STRUCT:
+        layout_own(f->of, at, text);
+        return;
+    case FIELD_LIST:
+        count = *(const uint32_t *)(object + f->other);
+        set_pointer_at(at, count > 0 ? mem_dup(pointer_at(at), count * f->of->size) : NULL);
+        at = pointer_at(at);
+        for (uint32_t i = 0; i < count; i++) {
+            layout_own(f->of, at + i * f->of->size, text);
+        }
+        return;
+    default:
+        return;
+    }
+}
+
+void layout_own(const struct layout *l, void *object, char **text)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        own_field(&l->fields[i], object, text);
+    }
+}
+
 /* --- releasing -------------------------------------------------------------------------------- */
+
+static bool owns_something(const struct layout *l)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        enum field_kind kind = l->fields[i].kind;
+
+        if (kind == FIELD_BLOB || kind == FIELD_MAYBE_BLOB || kind == FIELD_LIST) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void release_list(const struct field *f, uint8_t *elements, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && owns_something(f->of); i++) {
+        layout_release(f->of, elements + i * f->of->size);
+    }
+    mem_free(elements);
+}
 
 void layout_release(const struct layout *l, void *object)
 {
@@ -304,7 +419,7 @@ void layout_release(const struct layout *l, void *object)
             set_pointer_at(at, NULL);
             break;
         case FIELD_LIST:
-            mem_free(pointer_at(at));
+            release_list(f, pointer_at(at), *(uint32_t *)((uint8_t *)object + f->other));
             set_pointer_at(at, NULL);
             *(uint32_t *)((uint8_t *)object + f->other) = 0;
             break;

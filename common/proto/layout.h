@@ -26,9 +26,9 @@ enum field_kind {
     FIELD_BLOB,       /* bin of at most max bytes, owned; empty is NULL */
     FIELD_MAYBE_BLOB, /* nil, or as FIELD_BLOB; the bool at `other` tells which */
     FIELD_STRUCT,     /* array: the fields of `of` */
-    FIELD_LIST,       /* array of at most max elements `of`, which own nothing; the array is owned,
-                         the uint32_t at `other` counts it. An element of one field is that item,
-                         any other an array. */
+    FIELD_LIST,       /* array of at most max elements `of`; the array is owned, the uint32_t at
+                         `other` counts it. An element of one field is that item, any other an
+                         array. */
 };
 
 struct layout;
@@ -104,6 +104,7 @@ enum { LAYOUT_NAME_SIZE_MAX = 4096 };
 
 extern const struct layout layout_none; /* no fields */
 extern const struct layout layout_attr;
+extern const struct layout layout_lock;
 
 /* Appends the fields. What layout_get() would refuse is our own bug, and CHECKed. */
 void layout_put(struct buf *b, const struct layout *l, const void *object);
@@ -111,6 +112,14 @@ void layout_put(struct buf *b, const struct layout *l, const void *object);
 /* Reads the fields into `object`, which is all zero. After false it holds some of them:
  * layout_release() is due in either case. */
 bool layout_get(struct cursor *c, const struct layout *l, void *object);
+
+/* Adds about how many bytes the fields take on the wire. Errors: of a field that the other side
+ * would refuse: ERR_NAMETOOLONG, ERR_TOOBIG, ERR_INVAL for a list. Numbers are not looked at. */
+int layout_measure(const struct layout *l, const void *object, size_t *size);
+
+/* Makes the fields of an object that is a plain copy of another its own: names are copied to *text,
+ * which moves on and holds what layout_measure() says, blobs are referenced, arrays copied. */
+void layout_own(const struct layout *l, void *object, char **text);
 
 /* Releases what fields own, and clears those members. */
 void layout_release(const struct layout *l, void *object);

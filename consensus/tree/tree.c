@@ -44,6 +44,7 @@ struct tree_node *tnode_new(enum node_type type, struct name name)
     n = mem_zalloc(sizeof(*n) + name.size);
     n->type = (uint8_t)type;
     n->name_size = (uint8_t)name.size;
+    n->name = n->first_name;
     if (name.size > 0) {
         memcpy(n->name, name.bytes, name.size);
     }
@@ -58,6 +59,9 @@ void tnode_free(struct tree_node *n)
     if (n->dir != NULL) {
         series_done(&n->dir->children);
         mem_free(n->dir);
+    }
+    if (n->name != n->first_name) {
+        mem_free(n->name);
     }
     blob_unref(n->value);
     mem_free(n);
@@ -95,6 +99,7 @@ void tree_free(struct tree *t)
     if (t == NULL) {
         return;
     }
+    results_free(t);
     sessions_free(t);
     while ((link = table_take(&t->by_id, &pos)) != NULL) {
         tnode_free(TABLE_ITEM(link, struct tree_node, by_id));
@@ -275,6 +280,24 @@ struct blob *tree_node_value(const struct tree_node *n)
 struct name tree_node_name(const struct tree_node *n)
 {
     return (struct name){n->name, n->name_size};
+}
+
+/* Written from its end, because it is walked upwards. */
+size_t tree_node_path(const struct tree *t, uint64_t id, char ret[PATH_SIZE_MAX])
+{
+    const struct tree_node *n = tnode_get(t, id);
+    size_t at = PATH_SIZE_MAX;
+
+    for (; n != NULL && n->parent != n; n = n->parent) {
+        if (at < (size_t)n->name_size + 1) {
+            return 0;
+        }
+        at -= n->name_size;
+        memcpy(ret + at, n->name, n->name_size);
+        ret[--at] = '/';
+    }
+    memmove(ret, ret + at, PATH_SIZE_MAX - at);
+    return PATH_SIZE_MAX - at;
 }
 
 bool tree_readdir(const struct tree *t, const struct tree_node *dir, uint64_t after,

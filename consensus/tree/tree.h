@@ -33,16 +33,23 @@ struct txn {
     struct request request;  /* op_is_write(), borrowed for the call */
 };
 
-enum { TXN_CHANGES_MAX = 1 }; /* nodes that one transaction can change, beside their directory */
-
 struct txn_result {
-    struct reply reply;    /* name borrowed until the next call; owns nothing */
+    struct reply reply;    /* names and lists borrowed until the next call; owns nothing */
     bool duplicate;        /* the reply is the one given before; nothing was changed */
     uint64_t session;      /* that the reply is for; the new one for SESSION_OPEN; 0: nobody */
     uint64_t session_gone; /* session that this transaction ended, or 0 */
-    uint32_t change_count;
-    struct event changes[TXN_CHANGES_MAX]; /* names borrowed until the next call; values owned:
-                                              txn_result_done() releases all */
+    uint32_t change_count; /* any number: a session may leave many ephemerals */
+    struct event *changes; /* in order, `more` set in all but the last; borrowed until the next
+                              call but for the values, which txn_result_done() releases */
+    uint32_t grant_count;
+    const struct tree_grant *grants; /* locks that were waited for; borrowed as changes are */
+};
+
+struct tree_grant { /* at the index of the transaction */
+    uint64_t session;
+    uint64_t node;
+    uint64_t owner;
+    enum lock_kind kind;
 };
 
 /* Applies one transaction. Exactly once: a session's request with an xid that was answered before
@@ -56,16 +63,44 @@ struct txn_result {
  * is the index of its entry.
  * SESSION_CLOSE: ERR_EXPIRED no such session; ERR_PERM for a client that names another's.
  * CREATE: ERR_NOENT no such directory, ERR_NOTDIR, ERR_EXISTS, ERR_NAMETOOLONG (a symlink's target,
- * too), ERR_INVAL name, empty target, or value for a directory, ERR_TOOBIG value, ERR_PERM for the
- * reserved names ".zabfs" in the root and ".data" in any directory. Every create consumes the
- * parent's create counter, from 0; a sequential name is made with its value before. A number whose
- * name exists, because someone spelled it out, is passed over.
- * SET: ERR_NOENT, ERR_ISDIR, ERR_INVAL for a symlink, ERR_VERSION, ERR_TOOBIG. The same bytes again
- * are a change as well.
- * APPEND as SET.
- * SETATTR: ERR_NOENT; with a size as SET. One that changes nothing replies with the attributes and
- * makes no change and no event; a size, and "now", always change something.
- * REMOVE: ERR_NOENT, ERR_NOTDIR, ERR_ISDIR, ERR_NOTEMPTY, ERR_BUSY for the root (it has no name).
+ * too), ERR_INVAL name, empty target, or value for a directory, ERR_TOOBIG value, ERR_QUOTA,
+ * ERR_PERM for the reserved name ".zabfs" in the root, for ".data" that is not a permanent file,
+ * and for an ephemeral that is not a file. Every create consumes the parent's create counter, from
+ * 0; a sequential name is made with its value before. A number whose name exists, because someone
+ * spelled it out, is passed over. A permanent file becomes ephemeral where the directory has that
+ * rule (attribute user.zabfs.ephemeral). The file ".data" holds what a directory has to say: it is
+ * found by its name and in no listing, does not count as a child, and goes with the directory. SET:
+ * ERR_NOENT, ERR_ISDIR, ERR_INVAL for a symlink, ERR_VERSION, ERR_TOOBIG. The same bytes again are
+ * a change as well. APPEND as SET. SETATTR: ERR_NOENT; with a size as SET. One that changes nothing
+ * replies with the attributes and makes no change and no event; a size, and "now", always change
+ * something. REMOVE: ERR_NOENT, ERR_NOTDIR, ERR_ISDIR, ERR_NOTEMPTY, ERR_BUSY for the root (it has
+ * no name). The locks on the node end; who waited for one of them hears nothing, and gets ERR_NOENT
+ * when it asks again. RENAME as rename(2): ERR_NOENT, ERR_NOTDIR, ERR_ISDIR, ERR_NOTEMPTY,
+ * ERR_EXISTS (NOREPLACE), ERR_INVAL (a directory into itself or below; both flags), ERR_BUSY for
+ * the root, ERR_PERM for reserved names, ERR_NAMETOOLONG, ERR_QUOTA of a directory that takes it
+ * in. Both names of one node: nothing to do. A file on a file is `merged`: the one that was there
+ * keeps id, creation, locks and life, and takes value, owner, group, mode, times and extended
+ * attributes of the moved one as one new version; changes are CHANGE_REMOVE of the moved and
+ * CHANGE_SET of the other. Any other target is removed first. A node that is moved takes the next
+ * cookie of its new directory and keeps its life, but for one that is ephemeral by a directory's
+ * rule: a rename is how a program publishes what it wrote under such a name, and makes it
+ * permanent. An ephemeral cannot become ".data" (ERR_PERM), ".data" cannot be moved away, and only
+ * a file can be moved onto it. EXCHANGE: two CHANGE_MOVE. SETXATTR: ERR_NOENT, ERR_NODATA,
+ * ERR_EXISTS, ERR_NAMETOOLONG, ERR_NOSPACE beyond XATTRS_SIZE_MAX or XATTRS_MAX, ERR_UNSUPPORTED for
+ * names that do not begin with "user.", ERR_PERM for what "user.zabfs." shows and nobody sets, and
+ * for the two that are settings of a directory when the node is none; ERR_INVAL for nonsense in
+ * those: user.zabfs.ephemeral is "open" or "session"; user.zabfs.quota is "BYTES NODES", decimal,
+ * with K, M or G behind BYTES, either "-" for no limit; ERR_QUOTA below what is used. The same
+ * value again changes nothing. LOCK: ERR_NOENT, ERR_ISDIR or ERR_INVAL for what is not a file,
+ * ERR_INVAL range or kind, ERR_NOLOCKS, ERR_WOULD_BLOCK unless `wait`. First come, first served: a
+ * lock is granted when it conflicts with none that is held by others and with none that waits
+ * longer. An owner that asks for what it holds has it, with the fence of its grant; one that asks
+ * for what it waits for goes on waiting, at its place; asking for anything else takes the old
+ * question back. flock: asking for the other type gives back the one held, first. fcntl: what is
+ * asked for replaces what the owner holds of that range. A lock ends with its session. TXN: all
+ * steps or none, see enum txn_step_kind; the reply tells which step was refused and why, with
+ * ERR_VERSION for a TXN_CHECK and ERR_EXISTS for a TXN_ABSENT that do not hold. A session that ends
+ * takes its ephemerals along, in the order of their ids, and its locks.
  */
 void tree_apply(struct tree *t, const struct txn *txn, struct txn_result *ret);
 
@@ -89,12 +124,58 @@ void tree_node_attr(const struct tree_node *n, struct attr *ret);
 struct blob *tree_node_value(const struct tree_node *n); /* borrowed; NULL is empty */
 struct name tree_node_name(const struct tree_node *n);   /* borrowed; empty for the root */
 
+/* "/a/b"; empty for the root. Returns the size, 0 as well if it is above PATH_SIZE_MAX. */
+size_t tree_node_path(const struct tree *t, uint64_t id, char ret[PATH_SIZE_MAX]);
+
+/* Fills what OP_XATTRS shows. The list is the caller's to mem_free(), what it points to borrowed. */
+ * borrowed. */
+void tree_node_xattrs(const struct tree_node *n, struct reply *ret);
+
+/* What is used below the directory nearest above the node that has a quota, and the quota; of the
+ * whole tree if there is none. */
+void tree_node_usage(const struct tree *t, const struct tree_node *n, struct reply *ret);
+
 /* Children of `dir` with a cookie above `after`, in the order of their cookies, until `fill`
  * returns false. O(log n) to find the place. Children that stay for a whole listing appear exactly
  * once. Returns true when the end was reached. `dir` must be a directory. */
 typedef bool (*tree_fill_fn)(void *ctx, uint64_t cookie, const struct tree_node *child);
 bool tree_readdir(const struct tree *t, const struct tree_node *dir, uint64_t after,
                   tree_fill_fn fill, void *ctx);
+
+/* --- locks ----------------------------------------------------------------------------------- */
+
+/* The first lock of others on the node that is in the way of this one; false: none. */
+bool tree_lock_test(const struct tree *t, const struct tree_node *n, uint64_t session,
+                    const struct lock *l, struct lock_entry *ret);
+
+/* The locks of a node, held before waiting, in order; path and label are left empty. */
+typedef void (*tree_lock_fn)(void *ctx, const struct lock_entry *e);
+void tree_node_locks(const struct tree_node *n, tree_lock_fn fn, void *ctx);
+/* The node with locks that has the lowest id above `after`; NULL: none. O(nodes with locks). */
+const struct tree_node *tree_locks_next(const struct tree *t, uint64_t after);
+
+/* --- the past -------------------------------------------------------------------------------- */
+
+/* Not part of the replicated state: what this member remembers, from when it was told to on. The
+ * state before each of the last changes, at most so many and so many bytes of values; with 0
+ * changes it remembers nothing, and costs nothing. */
+void tree_history_keep(struct tree *t, uint32_t changes_max, size_t bytes_max);
+uint64_t tree_history_floor(const struct tree *t); /* states from here on are known; now, if none */
+
+/* As of `index`, which is between the floor and now. Errors as the ones above; ERR_COMPACTED,
+ * ERR_INVAL for another index. Values are borrowed until the next tree_apply(). */
+struct tree_past {
+    struct attr attr;
+    struct name name;
+    struct blob *value;
+};
+int tree_past_get(const struct tree *t, uint64_t index, uint64_t id, struct tree_past *ret);
+int tree_past_lookup(const struct tree *t, uint64_t index, uint64_t dir, struct name name,
+                     struct tree_past *ret);
+/* As tree_readdir(); `*ret_end` is what that returns. */
+typedef bool (*tree_past_fill_fn)(void *ctx, uint64_t cookie, const struct tree_past *child);
+int tree_past_readdir(const struct tree *t, uint64_t index, uint64_t dir, uint64_t after,
+                      tree_past_fill_fn fill, void *ctx, bool *ret_end);
 
 /* --- sessions -------------------------------------------------------------------------------- */
 

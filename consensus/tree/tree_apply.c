@@ -27,28 +27,6 @@ static int check_value_size(const struct txn *txn, uint64_t size)
     return size > txn->value_size_max || size > VALUE_SIZE_MAX ? ERR_TOOBIG : 0;
 }
 
-/* The node is as the event is to show it. */
-static void add_event(struct txn_result *ret, const struct txn *txn, const struct tree_node *n,
-                      enum change_kind kind)
-{
-    struct event *e = &ret->changes[ret->change_count++];
-
-    *e = (struct event){
-        .index = txn->index,
-        .dir = n->parent->id,
-        .name = tree_node_name(n),
-        .kind = kind,
-        .session = txn->session,
-        .xid = txn->request.xid,
-    };
-    tree_node_attr(n, &e->attr);
-    if ((kind == CHANGE_CREATE || kind == CHANGE_SET) && n->type == NODE_FILE &&
-        blob_size(n->value) <= EVENT_VALUE_SIZE_MAX) {
-        e->has_value = true;
-        e->value = blob_ref(n->value);
-    }
-}
-
 static int dir_get(const struct tree *t, uint64_t id, struct tree_node **ret)
 {
     struct tree_node *dir = tnode_get(t, id);
@@ -201,7 +179,7 @@ static int apply_create(struct tree *t, const struct txn *txn, struct txn_result
     digest_add_node(t, dir);
     tree_node_attr(n, &ret->reply.u.create.attr);
     ret->reply.u.create.name = tree_node_name(n);
-    add_event(ret, txn, n, CHANGE_CREATE);
+    results_change(t, txn, n, CHANGE_CREATE);
     return 0;
 }
 
@@ -247,14 +225,12 @@ static int apply_remove(struct tree *t, const struct txn *txn, struct txn_result
         return err;
     }
     dir = n->parent;
-    add_event(ret, txn, n, CHANGE_REMOVE);
-    memcpy(t->name_gone, n->name, n->name_size);
-    ret->changes[0].name.bytes = t->name_gone;
+    results_change(t, txn, n, CHANGE_REMOVE);
     ret->reply.u.remove.id = n->id;
     digest_drop_node(t, dir);
     digest_drop_node(t, n);
     tree_unlink(t, n);
-    tnode_free(n);
+    results_gone(t, n);
     dir_changed(t, dir);
     digest_add_node(t, dir);
     return 0;
@@ -306,7 +282,7 @@ static int apply_set(struct tree *t, const struct txn *txn, struct txn_result *r
     node_set_value(t, n, blob_ref(r->u.set.value));
     digest_add_node(t, n);
     tree_node_attr(n, &ret->reply.u.attr);
-    add_event(ret, txn, n, CHANGE_SET);
+    results_change(t, txn, n, CHANGE_SET);
     return 0;
 }
 
@@ -352,7 +328,7 @@ static int apply_append(struct tree *t, const struct txn *txn, struct txn_result
     node_set_value(t, n, value);
     digest_add_node(t, n);
     tree_node_attr(n, &ret->reply.u.attr);
-    add_event(ret, txn, n, CHANGE_SET);
+    results_change(t, txn, n, CHANGE_SET);
     return 0;
 }
 
@@ -433,7 +409,7 @@ static int apply_setattr(struct tree *t, const struct txn *txn, struct txn_resul
         n->ctime_ns = t->time_ns;
         n->aversion += changed ? 1 : 0;
         digest_add_node(t, n);
-        add_event(ret, txn, n, resize ? CHANGE_SET : CHANGE_SETATTR);
+        results_change(t, txn, n, resize ? CHANGE_SET : CHANGE_SETATTR);
     }
     tree_node_attr(n, &ret->reply.u.attr);
     return 0;
@@ -515,6 +491,7 @@ void tree_apply(struct tree *t, const struct txn *txn, struct txn_result *ret)
 
     CHECK(txn->index == t->index + 1);
     CHECK(op_is_write(r->op));
+    results_begin(t);
     t->index = txn->index;
     if (txn->time_ns > t->time_ns) {
         t->time_ns = txn->time_ns;
@@ -530,6 +507,10 @@ void tree_apply(struct tree *t, const struct txn *txn, struct txn_result *ret)
     } else {
         apply_of_session(t, txn, ret);
     }
+    ret->changes = t->results.changes;
+    ret->change_count = t->results.change_count;
+    ret->grants = t->results.grants;
+    ret->grant_count = t->results.grant_count;
 }
 
 void tree_skip(struct tree *t, uint64_t index)

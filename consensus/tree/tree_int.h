@@ -10,6 +10,7 @@
 /* Private to the tree's own files. Who does what:
  *   tree.c          nodes: making, linking, finding, listing
  *   tree_apply.c    what each operation does
+ *   tree_result.c   the changes and grants that it leads to
  *   tree_session.c  sessions and their reply slots: exactly once
  *   tree_record.c   the byte form of a node, a session, a slot: for digest and image alike
  *   tree_digest.c   hashes over records, and the audit
@@ -20,21 +21,39 @@
 /* What only directories have. */
 struct tree_dir {
     struct series children; /* struct tree_node by cookie */
-    uint64_t create_count;  /* creates ever made here: the next sequential number */
+    struct tree_node
+        *data; /* the file ".data", in both tables and not among the children, or NULL */
+    uint64_t create_count; /* creates ever made here: the next sequential number */
     uint64_t cversion;
     uint64_t pzxid;
     uint32_t child_dirs;
+    uint8_t rule;                      /* enum node_life of files that are created here */
+    uint64_t nodes, bytes;             /* below it, at any depth: nodes; bytes of values and
+                                          extended attributes. Kept by tree.c alone, never stored */
+    uint64_t quota_nodes, quota_bytes; /* UINT64_MAX: none */
 };
 
-/* There are millions of these, so that bytes count. What few nodes have (later: the owner of an
- * ephemeral, extended attributes, locks) goes to a struct of its own, like `dir`. cversion and
- * pzxid of what is not a directory never change: they are 0 and czxid. */
+/* What few nodes have. NULL in the node means: permanent, no attributes, no locks, never locked. */
+struct tree_extra {
+    uint64_t owner;                            /* session; 0: permanent */
+    uint8_t life;                              /* enum node_life */
+    bool by_rule;                              /* ephemeral because of its directory */
+    uint64_t fence;                            /* index of the newest grant of a lock on it */
+    struct tree_node *owned_prev, *owned_next; /* in session->owned */
+    struct tree_xattrs *xattrs;                /* tree_xattr.c; NULL: none */
+    struct tree_locks *locks;                  /* tree_lock.c; NULL: none held nor waited for */
+};
+
+/* There are millions of these, so that bytes count. What few nodes have goes to a struct of its
+ * own, like `dir`. cversion and pzxid of what is not a directory never change: they are 0 and
+ * czxid. */
 struct tree_node {
     struct table_link by_id;
     struct table_link by_name; /* under (parent's id, name); the root is not in that table */
     uint64_t id;
     struct tree_node *parent; /* the root's is itself */
     struct tree_dir *dir;     /* owned; NULL: not a directory */
+    struct tree_extra *extra; /* owned, or NULL */
     struct blob *value;       /* one reference; NULL is empty, never a blob of size 0 */
     uint64_t value_hash;      /* 0 without a value */
     uint64_t cookie;          /* place in the parent's list; the root's is 0 */
@@ -45,7 +64,8 @@ struct tree_node {
     uint16_t mode;
     uint8_t type; /* enum node_type */
     uint8_t name_size;
-    char name[];
+    char *name; /* first_name, or memory of its own after a rename */
+    char first_name[];
 };
 
 /* The reply to one request of a session, kept until the session's floor passes its xid. */
@@ -57,8 +77,21 @@ struct slot {
 
 struct session {
     struct table_link by_key;
-    struct slot *slots; /* owned, by rising xid */
+    struct slot *slots;      /* owned, by rising xid */
+    struct tree_node *owned; /* its ephemerals, in no order that matters */
     struct tree_session info;
+};
+
+struct text_block;
+
+struct tree_results { /* of the transaction applied last, see tree_result.c */
+    struct event *changes;
+    uint32_t change_count, change_cap;
+    struct tree_grant *grants;
+    uint32_t grant_count, grant_cap;
+    struct tree_node **gone; /* removed by it; they keep their names */
+    uint32_t gone_count, gone_cap;
+    struct text_block *texts;
 };
 
 struct tree {
@@ -72,7 +105,7 @@ struct tree {
     struct table by_name;
     struct series sessions; /* struct session by id */
     struct table by_key;
-    char name_gone[NAME_SIZE_MAX]; /* of the node removed last, for its event */
+    struct tree_results results;
 };
 
 /* --- tree.c --- */
@@ -92,6 +125,19 @@ struct tree_node *tnode_child(const struct tree *t, const struct tree_node *dir,
 /* The node after `n` when directories are walked depth first, children by cookie; NULL: the end. */
 const struct tree_node *tnode_walk(const struct tree_node *n);
 struct tree *tree_new_empty(void); /* not even a root */
+
+/* --- tree_result.c --- */
+
+void results_begin(struct tree *t); /* forgets those of the transaction before */
+void results_free(struct tree *t);
+/* Bytes that stay until the next transaction. */
+char *results_text(struct tree *t, size_t size);
+/* Adds a change of the node as it is now, linked; CHANGE_REMOVE before it is unlinked. The event
+ * may be completed by the caller until the next call. */
+struct event *results_change(struct tree *t, const struct txn *txn, const struct tree_node *n,
+                             enum change_kind kind);
+void results_gone(struct tree *t, struct tree_node *n); /* takes over a node that was unlinked */
+void results_grant(struct tree *t, const struct tree_grant *grant);
 
 /* --- tree_session.c --- */
 

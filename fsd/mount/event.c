@@ -135,6 +135,9 @@ void event_handle(struct mount *m, const struct event *e)
     case CHANGE_REMOVE:
         on_remove(&ch);
         break;
+    case CHANGE_MOVE:
+    case CHANGE_GRANT:
+        break;
     }
     interest_update(m);
 }

@@ -11,12 +11,13 @@
  * once with everything empty or least, once with everything full or greatest. A sample owns what a
  * decoded message owns: codec_message_done(). */
 
-enum { SAMPLE_OPS = 19, SAMPLE_COUNT = 2 * (SAMPLE_OPS + SAMPLE_OPS + 2 + 1) };
+enum { SAMPLE_OPS = 28, SAMPLE_COUNT = 2 * (SAMPLE_OPS + SAMPLE_OPS + 2 + 1) };
 
 static const enum op sample_ops[SAMPLE_OPS] = {
-    OP_HELLO,  OP_LOOKUP,  OP_GETATTR,  OP_READ,         OP_READDIR,       OP_STATFS, OP_STATUS,
-    OP_SYNC,   OP_PING,    OP_INTEREST, OP_FORGET,       OP_BACKUP,        OP_CREATE, OP_SET,
-    OP_APPEND, OP_SETATTR, OP_REMOVE,   OP_SESSION_OPEN, OP_SESSION_CLOSE,
+    OP_HELLO,  OP_LOOKUP,    OP_GETATTR,  OP_READ,         OP_READDIR,       OP_STATFS, OP_STATUS,
+    OP_SYNC,   OP_PING,      OP_INTEREST, OP_FORGET,       OP_BACKUP,        OP_CREATE, OP_SET,
+    OP_APPEND, OP_SETATTR,   OP_REMOVE,   OP_SESSION_OPEN, OP_SESSION_CLOSE, OP_XATTRS, OP_EVENTS,
+    OP_LOG,    OP_LOCK_TEST, OP_LOCKS,    OP_RENAME,       OP_SETXATTR,      OP_LOCK,   OP_TXN,
 };
 
 static const struct name sample_name = {"\xff a name\0with any byte \n", 24};
@@ -30,10 +31,19 @@ static const struct session_key sample_key = {
 static const struct attr sample_attr_least = {
     .type = NODE_FILE, .atime_ns = INT64_MIN, .mtime_ns = -1, .ctime_ns = -33};
 
+static const struct lock sample_lock = {.kind = LOCK_KIND_POSIX,
+                                        .type = LOCK_TYPE_EXCLUSIVE,
+                                        .owner = UINT64_MAX,
+                                        .start = UINT64_MAX - 1,
+                                        .end = UINT64_MAX,
+                                        .pid = UINT32_MAX};
+
 static const struct attr sample_attr_most = {
     .id = UINT64_MAX,
     .parent = UINT64_MAX - 1,
     .type = NODE_SYMLINK,
+    .life = LIFE_OPEN,
+    .owner = UINT64_MAX - 9,
     .mode = 07777,
     .uid = UINT32_MAX,
     .gid = UINT32_MAX - 1,
@@ -70,17 +80,21 @@ static inline void sample_request_most(enum op op, struct request *r)
     case OP_LOOKUP:
         r->u.lookup.dir = UINT64_MAX;
         r->u.lookup.name = sample_name;
+        r->u.lookup.at = UINT64_MAX - 1;
         break;
     case OP_GETATTR:
         r->u.getattr.id = UINT64_MAX;
+        r->u.getattr.at = UINT64_MAX - 1;
         break;
     case OP_READ:
         r->u.read.id = UINT64_MAX;
+        r->u.read.at = UINT64_MAX - 1;
         break;
     case OP_READDIR:
         r->u.readdir.dir = UINT64_MAX;
         r->u.readdir.after = UINT64_MAX - 1;
         r->u.readdir.size_max = READDIR_SIZE_MAX;
+        r->u.readdir.at = UINT64_MAX - 2;
         break;
     case OP_SYNC:
         r->u.sync.quorum = true;
@@ -103,6 +117,7 @@ static inline void sample_request_most(enum op op, struct request *r)
         r->u.create.uid = UINT32_MAX;
         r->u.create.gid = UINT32_MAX - 1;
         r->u.create.flags = CREATE_ALL;
+        r->u.create.life = LIFE_OPEN;
         r->u.create.value = blob_new("target", 6);
         break;
     case OP_SET:
@@ -128,6 +143,53 @@ static inline void sample_request_most(enum op op, struct request *r)
         r->u.remove.dir = UINT64_MAX;
         r->u.remove.name = sample_name;
         r->u.remove.flags = REMOVE_ALL;
+        r->u.remove.id = UINT64_MAX - 1;
+        break;
+    case OP_XATTRS:
+        r->u.xattrs.id = UINT64_MAX;
+        break;
+    case OP_EVENTS:
+        r->u.events.on = true;
+        r->u.events.index_from = UINT64_MAX;
+        break;
+    case OP_LOG:
+        r->u.log.dir = UINT64_MAX;
+        r->u.log.name = sample_name;
+        r->u.log.after = UINT64_MAX - 1;
+        break;
+    case OP_LOCK_TEST:
+        r->u.lock_test.id = UINT64_MAX;
+        r->u.lock_test.lock = sample_lock;
+        break;
+    case OP_LOCKS:
+        r->u.locks.id = UINT64_MAX;
+        r->u.locks.after = UINT64_MAX - 1;
+        break;
+    case OP_RENAME:
+        r->u.rename.dir = UINT64_MAX;
+        r->u.rename.name = sample_name;
+        r->u.rename.to_dir = UINT64_MAX - 1;
+        r->u.rename.to_name = sample_label;
+        r->u.rename.flags = RENAME_FLAG_ALL;
+        break;
+    case OP_SETXATTR:
+        r->u.setxattr.id = UINT64_MAX;
+        r->u.setxattr.name = sample_name;
+        r->u.setxattr.value = blob_new("blue", 4);
+        r->u.setxattr.flags = SETXATTR_ALL;
+        break;
+    case OP_LOCK:
+        r->u.lock.id = UINT64_MAX;
+        r->u.lock.lock = sample_lock;
+        r->u.lock.wait = true;
+        break;
+    case OP_TXN:
+        r->u.txn.uid = UINT32_MAX;
+        r->u.txn.gid = UINT32_MAX - 1;
+        r->u.txn.count = 2;
+        r->u.txn.steps = mem_zalloc(2 * sizeof(struct txn_step));
+        r->u.txn.steps[0] = (struct txn_step){TXN_RENAME, sample_name, 0, blob_new("/to", 3)};
+        r->u.txn.steps[1] = (struct txn_step){TXN_CHECK, sample_label, UINT64_MAX, NULL};
         break;
     case OP_SESSION_OPEN:
         r->u.session_open.key = sample_key;
@@ -138,6 +200,8 @@ static inline void sample_request_most(enum op op, struct request *r)
         r->u.session_close.session = UINT64_MAX;
         break;
     case OP_STATFS:
+        r->u.statfs.id = UINT64_MAX;
+        break;
     case OP_STATUS:
     case OP_PING:
         break;
@@ -164,6 +228,11 @@ static inline void sample_reply_most(enum op op, struct reply *r)
         {UINT64_MAX, {"", 0}, sample_attr_least},
     };
     struct status_field fields[] = {{{"role", 4}, {"leader", 6}}, {{"", 0}, sample_name}};
+    struct lock_entry locks[] = {
+        {UINT64_MAX, sample_name, UINT64_MAX - 1, sample_label, sample_lock, UINT64_MAX, true},
+        {0, {"", 0}, 0, {"", 0}, {0}, 0, false},
+    };
+    struct txn_outcome outcomes[] = {{UINT64_MAX, UINT64_MAX, sample_name}, {0, 0, {"", 0}}};
 
     switch (op) {
     case OP_HELLO:
@@ -177,7 +246,55 @@ static inline void sample_reply_most(enum op op, struct reply *r)
     case OP_SET:
     case OP_APPEND:
     case OP_SETATTR:
+    case OP_SETXATTR:
         r->u.attr = sample_attr_most;
+        break;
+    case OP_XATTRS:
+        r->u.xattrs.attr = sample_attr_most;
+        r->u.xattrs.fence = UINT64_MAX;
+        r->u.xattrs.nodes = UINT64_MAX - 1;
+        r->u.xattrs.bytes = UINT64_MAX - 2;
+        r->u.xattrs.count = 2;
+        r->u.xattrs.list = mem_zalloc(2 * sizeof(struct xattr));
+        r->u.xattrs.list[0] = (struct xattr){sample_name, blob_new("blue", 4)};
+        break;
+    case OP_EVENTS:
+        r->u.events.index_from = UINT64_MAX;
+        break;
+    case OP_LOG:
+        r->u.log.end = true;
+        r->u.log.floor = UINT64_MAX;
+        r->u.log.count = 2;
+        r->u.log.list = mem_zalloc(2 * sizeof(struct event));
+        r->u.log.list[0] = (struct event){.kind = CHANGE_SET, .attr = sample_attr_most};
+        r->u.log.list[1] = (struct event){.kind = CHANGE_MOVE,
+                                          .attr = sample_attr_least,
+                                          .has_value = true,
+                                          .value = blob_new("value", 5)};
+        break;
+    case OP_LOCK_TEST:
+        r->u.lock_test.found = true;
+        r->u.lock_test.entry = locks[0];
+        break;
+    case OP_LOCKS:
+        r->u.locks.end = true;
+        r->u.locks.count = 2;
+        r->u.locks.list = mem_dup(locks, sizeof(locks));
+        break;
+    case OP_RENAME:
+        r->u.rename.attr = sample_attr_most;
+        r->u.rename.merged = true;
+        r->u.rename.gone = UINT64_MAX;
+        break;
+    case OP_LOCK:
+        r->u.lock.granted = true;
+        r->u.lock.fence = UINT64_MAX;
+        break;
+    case OP_TXN:
+        r->u.txn.err = ERR_VERSION;
+        r->u.txn.failed = TXN_STEPS_MAX;
+        r->u.txn.count = 2;
+        r->u.txn.list = mem_dup(outcomes, sizeof(outcomes));
         break;
     case OP_READ:
         r->u.read.attr = sample_attr_most;
@@ -235,7 +352,14 @@ static inline void sample_reply(enum op op, bool most, struct reply *r)
     case OP_SET:
     case OP_APPEND:
     case OP_SETATTR:
+    case OP_SETXATTR:
         r->u.attr = sample_attr_least;
+        break;
+    case OP_XATTRS:
+        r->u.xattrs.attr = sample_attr_least;
+        break;
+    case OP_RENAME:
+        r->u.rename.attr = sample_attr_least;
         break;
     case OP_READ:
         r->u.read.attr = sample_attr_least;
@@ -261,6 +385,12 @@ static inline void sample_event(bool most, struct event *e)
         e->xid = UINT64_MAX - 3;
         e->has_value = true;
         e->value = blob_new("value", 5);
+        e->more = true;
+        e->dir_path = sample_label;
+        e->from_dir = UINT64_MAX - 4;
+        e->from_name = sample_name;
+        e->from_path = sample_label;
+        e->lock_kind = LOCK_KIND_POSIX;
     }
 }
 

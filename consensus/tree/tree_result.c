@@ -1,0 +1,146 @@
+#include "tree_int.h"
+
+#include <string.h>
+
+#include "mem.h"
+
+/* What a transaction leads to besides its reply: changes and grants, any number of them. They, and
+ * the names that they borrow, live until the next transaction: nodes that it removes are freed
+ * then, and paths are written into blocks that are used again and again. */
+
+enum { TEXT_BLOCK_SIZE = 16 << 10 };
+
+struct text_block {
+    struct text_block *next;
+    size_t used, size;
+    char text[];
+};
+
+static void gone_free(struct tree_results *r)
+{
+    for (uint32_t i = 0; i < r->gone_count; i++) {
+        tnode_free(r->gone[i]);
+    }
+    r->gone_count = 0;
+}
+
+/* All but the first block, which is as large as nearly every transaction needs. */
+static void texts_reset(struct tree_results *r)
+{
+    while (r->texts != NULL && r->texts->next != NULL) {
+        struct text_block *b = r->texts;
+
+        r->texts = b->next;
+        mem_free(b);
+    }
+    if (r->texts != NULL) {
+        r->texts->used = 0;
+    }
+}
+
+void results_begin(struct tree *t)
+{
+    struct tree_results *r = &t->results;
+
+    gone_free(r);
+    texts_reset(r);
+    r->change_count = 0;
+    r->grant_count = 0;
+}
+
+void results_free(struct tree *t)
+{
+    struct tree_results *r = &t->results;
+
+    results_begin(t);
+    mem_free(r->texts);
+    mem_free(r->gone);
+    mem_free(r->changes);
+    mem_free(r->grants);
+    *r = (struct tree_results){0};
+}
+
+char *results_text(struct tree *t, size_t size)
+{
+    struct tree_results *r = &t->results;
+    struct text_block *b = r->texts;
+    char *at;
+
+    if (b == NULL || b->size - b->used < size) {
+        size_t block_size = size > TEXT_BLOCK_SIZE ? size : TEXT_BLOCK_SIZE;
+
+        b = mem_alloc(sizeof(*b) + block_size);
+        b->size = block_size;
+        b->used = 0;
+        b->next = r->texts;
+        r->texts = b;
+    }
+    at = b->text + b->used;
+    b->used += size;
+    return at;
+}
+
+/* Makes room for one more item of `size` bytes. */
+static void *grown(void *items, uint32_t count, uint32_t *cap, size_t size)
+{
+    if (count < *cap) {
+        return items;
+    }
+    *cap = *cap > 0 ? 2 * *cap : 8;
+    return mem_realloc(items, *cap * size);
+}
+
+void results_gone(struct tree *t, struct tree_node *n)
+{
+    struct tree_results *r = &t->results;
+
+    r->gone = grown(r->gone, r->gone_count, &r->gone_cap, sizeof(struct tree_node *));
+    r->gone[r->gone_count++] = n;
+}
+
+static struct name path_text(struct tree *t, const struct tree_node *dir)
+{
+    char path[PATH_SIZE_MAX];
+    size_t size = tree_node_path(t, dir->id, path);
+    char *text = results_text(t, size);
+
+    memcpy(text, path, size);
+    return (struct name){text, (uint32_t)size};
+}
+
+struct event *results_change(struct tree *t, const struct txn *txn, const struct tree_node *n,
+                             enum change_kind kind)
+{
+    struct tree_results *r = &t->results;
+    struct event *e;
+
+    r->changes = grown(r->changes, r->change_count, &r->change_cap, sizeof(struct event));
+    if (r->change_count > 0) {
+        r->changes[r->change_count - 1].more = true;
+    }
+    e = &r->changes[r->change_count++];
+    *e = (struct event){
+        .index = txn->index,
+        .dir = n->parent->id,
+        .name = tree_node_name(n),
+        .kind = kind,
+        .dir_path = path_text(t, n->parent),
+        .session = txn->session,
+        .xid = txn->request.xid,
+    };
+    tree_node_attr(n, &e->attr);
+    if ((kind == CHANGE_CREATE || kind == CHANGE_SET) && n->type == NODE_FILE &&
+        (n->value == NULL || n->value->size <= EVENT_VALUE_SIZE_MAX)) {
+        e->has_value = true;
+        e->value = blob_ref(n->value);
+    }
+    return e;
+}
+
+void results_grant(struct tree *t, const struct tree_grant *grant)
+{
+    struct tree_results *r = &t->results;
+
+    r->grants = grown(r->grants, r->grant_count, &r->grant_cap, sizeof(struct tree_grant));
+    r->grants[r->grant_count++] = *grant;
+}
