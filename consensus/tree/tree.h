@@ -127,8 +127,7 @@ struct name tree_node_name(const struct tree_node *n);   /* borrowed; empty for 
 /* "/a/b"; empty for the root. Returns the size, 0 as well if it is above PATH_SIZE_MAX. */
 size_t tree_node_path(const struct tree *t, uint64_t id, char ret[PATH_SIZE_MAX]);
 
-/* Fills what OP_XATTRS shows. The list is the caller's to mem_free(), what it points to borrowed. */
- * borrowed. */
+/* Fills what OP_XATTRS shows. The caller frees the list; what it points to is borrowed. */
 void tree_node_xattrs(const struct tree_node *n, struct reply *ret);
 
 /* What is used below the directory nearest above the node that has a quota, and the quota; of the
