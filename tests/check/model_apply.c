@@ -460,14 +460,33 @@ static void note_result(struct model *m, const struct effect *e, struct blob *re
     HASH_ADD(hh, m->results, key, sizeof(r->key), r);
 }
 
+/* "/a/b" of a directory; empty for the root, and for what is longer than PATH_SIZE_MAX. */
+static struct name path_of(const struct model *m, const struct model_node *dir,
+                           char text[PATH_SIZE_MAX])
+{
+    uint32_t at = PATH_SIZE_MAX;
+
+    for (; dir->id != TREE_ROOT_ID; dir = model_node(m, dir->dir)) {
+        if (at < dir->name.size + 1) {
+            return (struct name){0};
+        }
+        at -= dir->name.size;
+        memcpy(text + at, dir->name.bytes, dir->name.size);
+        text[--at] = '/';
+    }
+    return (struct name){text + at, PATH_SIZE_MAX - at};
+}
+
 static void note_change(struct model *m, const struct effect *e)
 {
+    char path[PATH_SIZE_MAX];
     const struct model_version *v = model_version_now(e->changed);
     struct event event = {
         .index = m->index,
         .dir = e->changed->dir,
         .name = e->changed->name,
         .kind = e->kind,
+        .dir_path = path_of(m, model_node(m, e->changed->dir), path),
         .session = e->txn->session,
         .xid = e->txn->request.xid,
         .attr = v->attr,
