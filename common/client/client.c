@@ -89,15 +89,17 @@ uint64_t client_submit(struct client *c, const struct request *r, client_done_fn
 {
     uint32_t deadline_ms = r->deadline_ms > 0 ? r->deadline_ms : c->deadline_ms;
     size_t size;
-    /* What the member's decoder would refuse with the whole stream is refused here, alone. */
+    /* What the member's decoder would refuse with the whole stream is refused here, alone. It ends
+     * from the loop like any other, so it takes its place in the table, without its arguments. */
     int err = c->closing ? ERR_CLOSED : codec_request_check(r, &size);
+    struct request refused = {.op = r->op};
     struct pending *p;
     uint64_t xid;
 
     if (deadline_ms > OPERATION_DEADLINE_MS_MAX) {
         deadline_ms = OPERATION_DEADLINE_MS_MAX;
     }
-    p = pending_add(&c->table, r, client_now() + deadline_ms, done, arg);
+    p = pending_add(&c->table, err != 0 ? &refused : r, client_now() + deadline_ms, done, arg);
     xid = p->r.xid;
     if (err != 0) {
         pending_give_up(&c->table, p, err);

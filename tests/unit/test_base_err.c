@@ -17,6 +17,9 @@ Test(base_err, codes_have_the_numbers_that_are_on_the_wire)
     cr_assert_eq(ERR_COMPACTED, -26);
     cr_assert_eq(ERR_ABANDONED, -27);
     cr_assert_eq(ERR_PROTO_VERSION, -28);
+    cr_assert_eq(ERR_NODATA, -29);
+    cr_assert_eq(ERR_WOULD_BLOCK, -30);
+    cr_assert_eq(ERR_NOLOCKS, -31);
 }
 
 Test(base_err, users_see_the_documented_errno)
@@ -31,6 +34,9 @@ Test(base_err, users_see_the_documented_errno)
     cr_assert_eq(err_to_errno(ERR_NO_QUORUM), EROFS);
     cr_assert_eq(err_to_errno(ERR_TIMEOUT), ETIMEDOUT);
     cr_assert_eq(err_to_errno(ERR_UNSUPPORTED), EOPNOTSUPP);
+    cr_assert_eq(err_to_errno(ERR_NODATA), ENODATA);
+    cr_assert_eq(err_to_errno(ERR_WOULD_BLOCK), EAGAIN);
+    cr_assert_eq(err_to_errno(ERR_NOLOCKS), ENOLCK);
 }
 
 /* ENOSYS would make the kernel stop sending that operation for the whole mount. */

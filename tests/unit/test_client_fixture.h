@@ -136,7 +136,7 @@ static inline void server_frame(void *ctx, const uint8_t *bytes, size_t size)
     cr_assert_eq(m.kind, MESSAGE_REQUEST);
     n = (struct note){r->op, r->xid, r->xid_floor, r->deadline_ms, {{0}}, false, 0};
     if (r->op == OP_HELLO) {
-        cr_assert_eq(r->u.hello.version, 1);
+        cr_assert_eq(r->u.hello.version, CLIENT_PROTOCOL_VERSION);
         n.key = r->u.hello.key;
         n.resume = r->u.hello.resume;
         n.index_seen = r->u.hello.index_seen;

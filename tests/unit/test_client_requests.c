@@ -192,9 +192,9 @@ Test(client_requests, a_value_or_name_that_no_member_decodes_is_refused_alone)
     struct outcome big = {.err = NOT_YET};
     struct outcome named = {.err = NOT_YET};
     struct blob *b = blob_new_uninit((8 << 20) + 1);
-    char name[256] = {0};
+    char name[4097] = {0};
     struct request set = {.op = OP_SET, .u.set = {.id = 1, .value = b}};
-    struct request lookup = {.op = OP_LOOKUP, .u.lookup = {1, {name, 256}}};
+    struct request lookup = {.op = OP_LOOKUP, .u.lookup = {1, {name, sizeof(name)}, 0}};
 
     setup_attached(&f);
     client_submit(f.client, &set, on_done, &big);
