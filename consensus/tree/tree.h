@@ -58,10 +58,14 @@ struct tree_grant { /* at the index of the transaction */
  * CLIENT_REQUESTS_MAX reply slots in use gets ERR_OVERLOAD and takes none: it may be tried again.
  *
  * Results per op; an error has no effect beyond the reply slot:
+ *
  * SESSION_OPEN is idempotent by key (same key, same session, `duplicate`; the timeout granted is
  * within SESSION_TIMEOUT_MS_*; ERR_OVERLOAD above SESSIONS_MAX, ERR_INVAL label); the session's id
  * is the index of its entry.
- * SESSION_CLOSE: ERR_EXPIRED no such session; ERR_PERM for a client that names another's.
+ *
+ * SESSION_CLOSE: ERR_EXPIRED no such session; ERR_PERM for a client that names another's. A session
+ * that ends takes its ephemerals along, in the order of their ids, and its locks.
+ *
  * CREATE: ERR_NOENT no such directory, ERR_NOTDIR, ERR_EXISTS, ERR_NAMETOOLONG (a symlink's target,
  * too), ERR_INVAL name, empty target, or value for a directory, ERR_TOOBIG value, ERR_QUOTA,
  * ERR_PERM for the reserved name ".zabfs" in the root, for ".data" that is not a permanent file,
@@ -69,38 +73,47 @@ struct tree_grant { /* at the index of the transaction */
  * 0; a sequential name is made with its value before. A number whose name exists, because someone
  * spelled it out, is passed over. A permanent file becomes ephemeral where the directory has that
  * rule (attribute user.zabfs.ephemeral). The file ".data" holds what a directory has to say: it is
- * found by its name and in no listing, does not count as a child, and goes with the directory. SET:
- * ERR_NOENT, ERR_ISDIR, ERR_INVAL for a symlink, ERR_VERSION, ERR_TOOBIG. The same bytes again are
- * a change as well. APPEND as SET. SETATTR: ERR_NOENT; with a size as SET. One that changes nothing
- * replies with the attributes and makes no change and no event; a size, and "now", always change
- * something. REMOVE: ERR_NOENT, ERR_NOTDIR, ERR_ISDIR, ERR_NOTEMPTY, ERR_BUSY for the root (it has
- * no name). The locks on the node end; who waited for one of them hears nothing, and gets ERR_NOENT
- * when it asks again. RENAME as rename(2): ERR_NOENT, ERR_NOTDIR, ERR_ISDIR, ERR_NOTEMPTY,
- * ERR_EXISTS (NOREPLACE), ERR_INVAL (a directory into itself or below; both flags), ERR_BUSY for
- * the root, ERR_PERM for reserved names, ERR_NAMETOOLONG, ERR_QUOTA of a directory that takes it
- * in. Both names of one node: nothing to do. A file on a file is `merged`: the one that was there
- * keeps id, creation, locks and life, and takes value, owner, group, mode, times and extended
- * attributes of the moved one as one new version; changes are CHANGE_REMOVE of the moved and
- * CHANGE_SET of the other. Any other target is removed first. A node that is moved takes the next
- * cookie of its new directory and keeps its life, but for one that is ephemeral by a directory's
- * rule: a rename is how a program publishes what it wrote under such a name, and makes it
- * permanent. An ephemeral cannot become ".data" (ERR_PERM), ".data" cannot be moved away, and only
- * a file can be moved onto it. EXCHANGE: two CHANGE_MOVE. SETXATTR: ERR_NOENT, ERR_NODATA,
- * ERR_EXISTS, ERR_NAMETOOLONG, ERR_NOSPACE beyond XATTRS_SIZE_MAX or XATTRS_MAX, ERR_UNSUPPORTED for
- * names that do not begin with "user.", ERR_PERM for what "user.zabfs." shows and nobody sets, and
- * for the two that are settings of a directory when the node is none; ERR_INVAL for nonsense in
- * those: user.zabfs.ephemeral is "open" or "session"; user.zabfs.quota is "BYTES NODES", decimal,
- * with K, M or G behind BYTES, either "-" for no limit; ERR_QUOTA below what is used. The same
- * value again changes nothing. LOCK: ERR_NOENT, ERR_ISDIR or ERR_INVAL for what is not a file,
- * ERR_INVAL range or kind, ERR_NOLOCKS, ERR_WOULD_BLOCK unless `wait`. First come, first served: a
- * lock is granted when it conflicts with none that is held by others and with none that waits
- * longer. An owner that asks for what it holds has it, with the fence of its grant; one that asks
- * for what it waits for goes on waiting, at its place; asking for anything else takes the old
- * question back. flock: asking for the other type gives back the one held, first. fcntl: what is
- * asked for replaces what the owner holds of that range. A lock ends with its session. TXN: all
- * steps or none, see enum txn_step_kind; the reply tells which step was refused and why, with
- * ERR_VERSION for a TXN_CHECK and ERR_EXISTS for a TXN_ABSENT that do not hold. A session that ends
- * takes its ephemerals along, in the order of their ids, and its locks.
+ * found by its name and in no listing, does not count as a child, and goes with the directory.
+ *
+ * SET: ERR_NOENT, ERR_ISDIR, ERR_INVAL for a symlink, ERR_VERSION, ERR_TOOBIG, ERR_QUOTA. The same
+ * bytes again are a change as well. APPEND as SET.
+ *
+ * SETATTR: ERR_NOENT; with a size as SET. One that changes nothing replies with the attributes and
+ * makes no change and no event; a size, and "now", always change something.
+ *
+ * REMOVE: ERR_NOENT, ERR_NOTDIR, ERR_ISDIR, ERR_NOTEMPTY, ERR_BUSY for the root (it has no name).
+ * The locks on the node end; who waited for one of them hears nothing, and gets ERR_NOENT when it
+ * asks again.
+ *
+ * RENAME as rename(2): ERR_NOENT, ERR_NOTDIR, ERR_ISDIR, ERR_NOTEMPTY, ERR_EXISTS (NOREPLACE),
+ * ERR_INVAL (a directory into itself or below; both flags), ERR_BUSY for the root, ERR_PERM for
+ * reserved names, ERR_NAMETOOLONG, ERR_QUOTA of a directory that takes it in. Both names of one
+ * node: nothing to do. A file on a file is `merged`: the one that was there keeps id, creation,
+ * locks and life, and takes value, owner, group, mode, times and extended attributes of the moved
+ * one as one new version; changes are CHANGE_REMOVE of the moved and CHANGE_SET of the other. Any
+ * other target is removed first. A node that is moved takes the next cookie of its new directory
+ * and keeps its life, but for one that is ephemeral by a directory's rule: a rename is how a
+ * program publishes what it wrote under such a name, and makes it permanent. An ephemeral cannot
+ * become ".data" (ERR_PERM), ".data" cannot be moved away, and only a file can be moved onto it.
+ * EXCHANGE: two CHANGE_MOVE.
+ *
+ * SETXATTR: ERR_NOENT, ERR_NODATA, ERR_EXISTS, ERR_NAMETOOLONG, ERR_NOSPACE beyond XATTRS_SIZE_MAX
+ * or XATTRS_MAX, ERR_UNSUPPORTED for names that do not begin with "user.", ERR_PERM for what
+ * "user.zabfs." shows and nobody sets, and for the two that are settings of a directory when the
+ * node is none; ERR_INVAL for nonsense in those: user.zabfs.ephemeral is "open" or "session";
+ * user.zabfs.quota is "BYTES NODES", decimal, with K, M or G behind BYTES, either "-" for no limit;
+ * ERR_QUOTA below what is used. The same value again changes nothing.
+ *
+ * LOCK: ERR_NOENT, ERR_ISDIR or ERR_INVAL for what is not a file, ERR_INVAL range or kind,
+ * ERR_NOLOCKS, ERR_WOULD_BLOCK unless `wait`. First come, first served: a lock is granted when it
+ * conflicts with none that is held by others and with none that waits longer. An owner that asks
+ * for what it holds has it, with the fence of its grant; one that asks for what it waits for goes
+ * on waiting, at its place; asking for anything else takes the old question back. flock: asking for
+ * the other type gives back the one held, first. fcntl: what is asked for replaces what the owner
+ * holds of that range. A lock ends with its session.
+ *
+ * TXN: all steps or none, see enum txn_step_kind; the reply tells which step was refused and why,
+ * with ERR_VERSION for a TXN_CHECK and ERR_EXISTS for a TXN_ABSENT that do not hold.
  */
 void tree_apply(struct tree *t, const struct txn *txn, struct txn_result *ret);
 
@@ -197,9 +210,8 @@ bool tree_session_next(const struct tree *t, uint64_t after, struct tree_session
 /* --- state as a whole ------------------------------------------------------------------------ */
 
 /* Sum, modulo 2^64, of a hash of every node, every session with its slots, and index, time and next
- * id: equal on replicas
- * that applied the same log (incremental hashing after Bellare and Micciancio, Eurocrypt 1997).
- * O(1): kept up to date by tree_apply(). */
+ * id: equal on replicas that applied the same log (incremental hashing after Bellare and
+ * Micciancio, Eurocrypt 1997). O(1): kept up to date by tree_apply(). */
 uint64_t tree_digest(const struct tree *t);
 
 /* Recomputes the digest from nothing and CHECKs structure: parents, counters, cookies. For

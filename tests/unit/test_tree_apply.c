@@ -66,10 +66,11 @@ Test(tree_apply, create_file)
 Test(tree_apply, create_event)
 {
     struct world w = world_new();
-    const struct event *e = &w.last.changes[0];
+    const struct event *e;
 
     cr_assert_eq(world_create(&w, TREE_ROOT_ID, "f", "hello"), 0);
     cr_assert_eq(w.last.change_count, 1);
+    e = &w.last.changes[0];
     cr_assert_eq(e->index, 2);
     cr_assert_eq(e->dir, 1);
     cr_assert(name_equals(e->name, "f"));
@@ -358,13 +359,14 @@ Test(tree_apply, setattr_size)
 Test(tree_apply, remove)
 {
     struct world w = world_new();
-    const struct event *e = &w.last.changes[0];
+    const struct event *e;
     const struct tree_node *n;
 
     world_create(&w, TREE_ROOT_ID, "f", "abc");
     w.time_ns = 9000;
     cr_assert_eq(world_remove(&w, TREE_ROOT_ID, "f", 0), 0);
     cr_assert_eq(w.last.reply.u.remove.id, 2);
+    e = &w.last.changes[0];
     cr_assert_eq(e->kind, CHANGE_REMOVE);
     cr_assert_eq(e->dir, 1);
     cr_assert(name_equals(e->name, "f"));
