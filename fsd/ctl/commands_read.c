@@ -5,6 +5,7 @@
 
 #include "ctl.h"
 #include "err.h"
+#include "json_text.h"
 #include "mem.h"
 #include "print.h"
 #include "probe.h"
@@ -69,10 +70,10 @@ static void print_entry(const struct ctl_args *args, const struct name *name,
         return;
     }
     if ((args->seen & CTL_OPT_LONG) != 0) {
-        char mode[11], mtime[48];
+        char mode[11], mtime[JSON_TIME_SIZE];
 
         print_mode(attr, mode);
-        print_time(attr->mtime_ns, mtime, sizeof(mtime));
+        json_time(attr->mtime_ns, mtime);
         printf("%s %5u %5u %9" PRIu64 " %6" PRIu64 " %.19sZ ", mode, attr->uid, attr->gid,
                attr->size, attr->version, mtime);
     }
@@ -134,12 +135,12 @@ int ctl_run_ls(const struct ctl_args *args, struct ctl_session *s, char **words)
 
 static void print_stat(const char *path, const struct attr *attr)
 {
-    char mode[11], atime[48], mtime[48], ctime_text[48];
+    char mode[11], atime[JSON_TIME_SIZE], mtime[JSON_TIME_SIZE], ctime_text[JSON_TIME_SIZE];
 
     print_mode(attr, mode);
-    print_time(attr->atime_ns, atime, sizeof(atime));
-    print_time(attr->mtime_ns, mtime, sizeof(mtime));
-    print_time(attr->ctime_ns, ctime_text, sizeof(ctime_text));
+    json_time(attr->atime_ns, atime);
+    json_time(attr->mtime_ns, mtime);
+    json_time(attr->ctime_ns, ctime_text);
     printf("path     %s\n", path);
     printf("type     %s\n", print_type(attr->type));
     printf("id       %" PRIu64 "\n", attr->id);

@@ -3,131 +3,31 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-/* Size of the UTF-8 sequence at the start of `at`, 0 if there is none (RFC 3629: shortest form, no
- * surrogates, nothing above U+10FFFF). */
-static size_t utf8_size(const uint8_t *at, size_t left)
-{
-    uint8_t lead = at[0];
-    uint8_t low = 0x80; /* range of the second byte, narrower after some lead bytes */
-    uint8_t high = 0xbf;
-    size_t size;
-
-    if (lead < 0x80) {
-        return 1;
-    }
-    if (lead >= 0xc2 && lead <= 0xdf) {
-        size = 2;
-    } else if (lead >= 0xe0 && lead <= 0xef) {
-        size = 3;
-        low = lead == 0xe0 ? 0xa0 : low;
-        high = lead == 0xed ? 0x9f : high;
-    } else if (lead >= 0xf0 && lead <= 0xf4) {
-        size = 4;
-        low = lead == 0xf0 ? 0x90 : low;
-        high = lead == 0xf4 ? 0x8f : high;
-    } else {
-        return 0;
-    }
-    if (left < size || at[1] < low || at[1] > high) {
-        return 0;
-    }
-    for (size_t i = 2; i < size; i++) {
-        if ((at[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    return size;
-}
-
-static bool utf8_is_valid(const uint8_t *bytes, size_t size)
-{
-    for (size_t i = 0; i < size;) {
-        size_t n = utf8_size(bytes + i, size - i);
-
-        if (n == 0) {
-            return false;
-        }
-        i += n;
-    }
-    return true;
-}
+#include "json_text.h"
 
 void print_json_text(FILE *out, const void *bytes, size_t size)
 {
-    const uint8_t *at = bytes;
+    struct buf b = {0};
 
-    putc('"', out);
-    for (size_t i = 0; i < size;) {
-        size_t n = utf8_size(at + i, size - i);
-
-        if (n == 0) {
-            fputs("\xef\xbf\xbd", out);
-            n = 1;
-        } else if (at[i] == '"' || at[i] == '\\') {
-            fprintf(out, "\\%c", at[i]);
-        } else if (at[i] < 0x20 || at[i] == 0x7f) {
-            fprintf(out, "\\u%04x", at[i]);
-        } else {
-            fwrite(at + i, 1, n, out);
-        }
-        i += n;
-    }
-    putc('"', out);
-}
-
-static void print_base64(FILE *out, const uint8_t *at, size_t size)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-    for (size_t i = 0; i < size; i += 3) {
-        size_t n = size - i < 3 ? size - i : 3;
-        uint32_t group = (uint32_t)at[i] << 16;
-
-        group |= n > 1 ? (uint32_t)at[i + 1] << 8 : 0;
-        group |= n > 2 ? at[i + 2] : 0;
-        putc(digits[group >> 18], out);
-        putc(digits[(group >> 12) & 63], out);
-        putc(n > 1 ? digits[(group >> 6) & 63] : '=', out);
-        putc(n > 2 ? digits[group & 63] : '=', out);
-    }
+    json_put_text(&b, bytes, size);
+    fwrite(b.data, 1, b.size, out);
+    buf_done(&b);
 }
 
 void print_json_field(FILE *out, const char *key, const void *bytes, size_t size)
 {
-    fprintf(out, "\"%s\":", key);
-    print_json_text(out, bytes, size);
-    if (!utf8_is_valid(bytes, size)) {
-        fprintf(out, ",\"%s_base64\":\"", key);
-        print_base64(out, bytes, size);
-        putc('"', out);
-    }
+    struct buf b = {0};
+
+    json_put_field(&b, key, bytes, size);
+    fwrite(b.data, 1, b.size, out);
+    buf_done(&b);
 }
 
 const char *print_type(enum node_type type)
 {
     return type == NODE_DIR ? "directory" : type == NODE_SYMLINK ? "symlink" : "file";
-}
-
-void print_time(int64_t time_ns, char *ret, size_t cap)
-{
-    int64_t part_ns = time_ns % 1000000000;
-    int64_t whole = time_ns / 1000000000;
-    struct tm tm;
-    char date[32] = "";
-
-    if (part_ns < 0) { /* before 1970: the fraction counts up from the second below */
-        part_ns += 1000000000;
-        whole--;
-    }
-    time_t seconds = (time_t)whole;
-
-    if (gmtime_r(&seconds, &tm) != NULL) {
-        strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-    }
-    snprintf(ret, cap, "%s.%09" PRId64 "Z", date, part_ns);
 }
 
 void print_mode(const struct attr *attr, char ret[11])
@@ -152,11 +52,11 @@ void print_mode(const struct attr *attr, char ret[11])
 
 void print_json_node(FILE *out, const struct name *name, const struct attr *attr)
 {
-    char atime[48], mtime[48], ctime_text[48];
+    char atime[JSON_TIME_SIZE], mtime[JSON_TIME_SIZE], ctime_text[JSON_TIME_SIZE];
 
-    print_time(attr->atime_ns, atime, sizeof(atime));
-    print_time(attr->mtime_ns, mtime, sizeof(mtime));
-    print_time(attr->ctime_ns, ctime_text, sizeof(ctime_text));
+    json_time(attr->atime_ns, atime);
+    json_time(attr->mtime_ns, mtime);
+    json_time(attr->ctime_ns, ctime_text);
     putc('{', out);
     print_json_field(out, "name", name->bytes, name->size);
     fprintf(out,

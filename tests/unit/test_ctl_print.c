@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "print.h"
 
 static char *text; /* of the last print, freed by the next */
@@ -108,10 +109,10 @@ Test(print, modes_are_shown_as_ls_does)
 
 Test(print, times_have_nanoseconds_on_both_sides_of_1970)
 {
-    char time[48];
+    char time[JSON_TIME_SIZE];
 
-    print_time(1769860800000000001, time, sizeof(time));
+    json_time(1769860800000000001, time);
     cr_assert_str_eq(time, "2026-01-31T12:00:00.000000001Z");
-    print_time(-1, time, sizeof(time));
+    json_time(-1, time);
     cr_assert_str_eq(time, "1969-12-31T23:59:59.999999999Z");
 }
