@@ -110,16 +110,9 @@ void tree_free(struct tree *t)
     mem_free(t);
 }
 
-void tree_link(struct tree *t, struct tree_node *parent, struct tree_node *n)
+void tree_place(struct tree *t, struct tree_node *parent, struct tree_node *n)
 {
     n->parent = parent;
-    table_add(&t->by_id, &n->by_id);
-    t->value_bytes += n->value != NULL ? n->value->size : 0;
-    if (parent == n) {
-        CHECK(t->root == NULL);
-        t->root = n;
-        return;
-    }
     table_add(&t->by_name, &n->by_name);
     series_append(&parent->dir->children, n->cookie, n);
     if (n->dir != NULL) {
@@ -127,17 +120,47 @@ void tree_link(struct tree *t, struct tree_node *parent, struct tree_node *n)
     }
 }
 
-void tree_unlink(struct tree *t, struct tree_node *n)
+void tree_unplace(struct tree *t, struct tree_node *n)
 {
     CHECK(n != t->root);
-    CHECK(n->dir == NULL || n->dir->children.live == 0);
-    table_remove(&t->by_id, &n->by_id);
     table_remove(&t->by_name, &n->by_name);
     series_remove(&n->parent->dir->children, n->cookie);
     if (n->dir != NULL) {
         n->parent->dir->child_dirs--;
     }
+}
+
+void tree_link(struct tree *t, struct tree_node *parent, struct tree_node *n)
+{
+    table_add(&t->by_id, &n->by_id);
+    t->value_bytes += n->value != NULL ? n->value->size : 0;
+    if (parent == n) {
+        CHECK(t->root == NULL);
+        n->parent = n;
+        t->root = n;
+        return;
+    }
+    tree_place(t, parent, n);
+}
+
+void tree_unlink(struct tree *t, struct tree_node *n)
+{
+    CHECK(n->dir == NULL || n->dir->children.live == 0);
+    tree_unplace(t, n);
+    table_remove(&t->by_id, &n->by_id);
     t->value_bytes -= n->value != NULL ? n->value->size : 0;
+}
+
+void tnode_name_set(struct tree_node *n, struct name name)
+{
+    char *bytes = mem_dup(name.bytes, name.size);
+
+    CHECK(name.size > 0 && name.size <= NAME_SIZE_MAX);
+    if (n->name != n->first_name) {
+        mem_free(n->name);
+    }
+    n->name = bytes;
+    n->name_size = (uint8_t)name.size;
 }
 
 void tnode_value_init(struct tree_node *n, struct blob *value)

@@ -27,7 +27,7 @@ static int check_value_size(const struct txn *txn, uint64_t size)
     return size > txn->value_size_max || size > VALUE_SIZE_MAX ? ERR_TOOBIG : 0;
 }
 
-static int dir_get(const struct tree *t, uint64_t id, struct tree_node **ret)
+int op_dir_get(const struct tree *t, uint64_t id, struct tree_node **ret)
 {
     struct tree_node *dir = tnode_get(t, id);
 
@@ -41,8 +41,7 @@ static int dir_get(const struct tree *t, uint64_t id, struct tree_node **ret)
     return 0;
 }
 
-/* The list of children of `dir` is changed by the transaction that is being applied. */
-static void dir_changed(const struct tree *t, struct tree_node *dir)
+void op_dir_changed(const struct tree *t, struct tree_node *dir)
 {
     dir->dir->cversion++;
     dir->dir->pzxid = t->index;
@@ -57,8 +56,7 @@ static bool name_is(struct name name, const char *text)
     return name.size == strlen(text) && memcmp(name.bytes, text, name.size) == 0;
 }
 
-/* A name that may be created in `dir`, whether or not it is taken. */
-static int create_name_check(const struct tree *t, const struct tree_node *dir, struct name name)
+int op_name_check(const struct tree *t, const struct tree_node *dir, struct name name)
 {
     int err = name_check(name.bytes, name.size);
 
@@ -87,7 +85,7 @@ static int create_name_make(const struct tree *t, const struct tree_node *dir, s
             return err;
         }
         name.size = (uint32_t)size;
-        err = create_name_check(t, dir, name);
+        err = op_name_check(t, dir, name);
         if (err != 0) {
             return err;
         }
@@ -152,7 +150,7 @@ static int apply_create(struct tree *t, const struct txn *txn, struct txn_result
     struct tree_node *dir;
     struct tree_node *n;
     uint64_t number;
-    int err = dir_get(t, r->u.create.dir, &dir);
+    int err = op_dir_get(t, r->u.create.dir, &dir);
 
     if (err == 0) {
         err = create_value_check(txn, r->u.create.type, r->u.create.value);
@@ -164,7 +162,7 @@ static int apply_create(struct tree *t, const struct txn *txn, struct txn_result
         err = create_name_make(t, dir, name, made, &name, &number);
     } else {
         number = dir->dir->create_count;
-        err = create_name_check(t, dir, name);
+        err = op_name_check(t, dir, name);
         if (err == 0 && tnode_child(t, dir, name) != NULL) {
             err = ERR_EXISTS;
         }
@@ -175,7 +173,7 @@ static int apply_create(struct tree *t, const struct txn *txn, struct txn_result
     digest_drop_node(t, dir);
     dir->dir->create_count = number + 1;
     n = create_node(t, txn, dir, name);
-    dir_changed(t, dir);
+    op_dir_changed(t, dir);
     digest_add_node(t, dir);
     tree_node_attr(n, &ret->reply.u.create.attr);
     ret->reply.u.create.name = tree_node_name(n);
@@ -189,7 +187,7 @@ static int remove_find(const struct tree *t, const struct request *r, struct tre
 {
     struct tree_node *dir;
     struct tree_node *n;
-    int err = dir_get(t, r->u.remove.dir, &dir);
+    int err = op_dir_get(t, r->u.remove.dir, &dir);
 
     if (err != 0) {
         return err;
@@ -215,6 +213,14 @@ static int remove_find(const struct tree *t, const struct request *r, struct tre
     return 0;
 }
 
+void op_node_remove(struct tree *t, const struct txn *txn, struct tree_node *n)
+{
+    results_change(t, txn, n, CHANGE_REMOVE);
+    digest_drop_node(t, n);
+    tree_unlink(t, n);
+    results_gone(t, n);
+}
+
 static int apply_remove(struct tree *t, const struct txn *txn, struct txn_result *ret)
 {
     struct tree_node *dir;
@@ -225,20 +231,17 @@ static int apply_remove(struct tree *t, const struct txn *txn, struct txn_result
         return err;
     }
     dir = n->parent;
-    results_change(t, txn, n, CHANGE_REMOVE);
     ret->reply.u.remove.id = n->id;
     digest_drop_node(t, dir);
-    digest_drop_node(t, n);
-    tree_unlink(t, n);
-    results_gone(t, n);
-    dir_changed(t, dir);
+    op_node_remove(t, txn, n);
+    op_dir_changed(t, dir);
     digest_add_node(t, dir);
     return 0;
 }
 
 /* --- set, append, setattr --- */
 
-static int file_get(const struct tree *t, uint64_t id, struct tree_node **ret)
+int op_file_get(const struct tree *t, uint64_t id, struct tree_node **ret)
 {
     struct tree_node *n = tnode_get(t, id);
 
@@ -266,7 +269,7 @@ static int apply_set(struct tree *t, const struct txn *txn, struct txn_result *r
 {
     const struct request *r = &txn->request;
     struct tree_node *n;
-    int err = file_get(t, r->u.set.id, &n);
+    int err = op_file_get(t, r->u.set.id, &n);
 
     if (err != 0) {
         return err;
@@ -310,7 +313,7 @@ static int apply_append(struct tree *t, const struct txn *txn, struct txn_result
     struct blob *value;
     struct tree_node *n;
     uint32_t size;
-    int err = file_get(t, txn->request.u.append.id, &n);
+    int err = op_file_get(t, txn->request.u.append.id, &n);
 
     if (err != 0) {
         return err;
@@ -385,7 +388,7 @@ static int apply_setattr(struct tree *t, const struct txn *txn, struct txn_resul
     int err = n == NULL ? ERR_NOENT : 0;
 
     if (resize) {
-        err = file_get(t, r->u.setattr.id, &n);
+        err = op_file_get(t, r->u.setattr.id, &n);
         if (err == 0) {
             err = check_value_size(txn, r->u.setattr.size);
         }
@@ -434,7 +437,7 @@ static int apply_session_close(struct tree *t, const struct txn *txn, struct txn
     return 0;
 }
 
-static int apply_op(struct tree *t, const struct txn *txn, struct txn_result *ret)
+int op_apply(struct tree *t, const struct txn *txn, struct txn_result *ret)
 {
     switch (txn->request.op) {
     case OP_CREATE:
@@ -461,7 +464,7 @@ static void apply_of_session(struct tree *t, const struct txn *txn, struct txn_r
     const struct slot *slot;
 
     if (s == NULL) {
-        ret->reply.err = BUG(B20_DEAD_SESSION_WRITES) ? apply_op(t, txn, ret) : ERR_EXPIRED;
+        ret->reply.err = BUG(B20_DEAD_SESSION_WRITES) ? op_apply(t, txn, ret) : ERR_EXPIRED;
         return;
     }
     session_floor_raise(t, s, txn->request.xid_floor);
@@ -479,7 +482,7 @@ static void apply_of_session(struct tree *t, const struct txn *txn, struct txn_r
         ret->reply.err = ERR_OVERLOAD;
         return;
     }
-    ret->reply.err = apply_op(t, txn, ret);
+    ret->reply.err = op_apply(t, txn, ret);
     if (ret->session_gone != txn->session && !BUG(B23_RETRY_REPEATS)) {
         session_slot_add(t, s, &ret->reply);
     }

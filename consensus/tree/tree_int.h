@@ -117,6 +117,11 @@ void tnode_free(struct tree_node *n);
  * leaves versions, times and the digest to the caller. */
 void tree_link(struct tree *t, struct tree_node *parent, struct tree_node *n);
 void tree_unlink(struct tree *t, struct tree_node *n); /* not the root; keeps the memory */
+/* The part of the two above that a move is made of as well: name and cookie are set by the caller
+ * while the node has no place. All that is below a directory goes with it. */
+void tree_place(struct tree *t, struct tree_node *parent, struct tree_node *n);
+void tree_unplace(struct tree *t, struct tree_node *n);
+void tnode_name_set(struct tree_node *n, struct name name); /* while it has no place; copied */
 /* Takes over one reference. For a node that is linked, and not in the digest at the moment. */
 void tree_value_set(struct tree *t, struct tree_node *n, struct blob *value);
 void tnode_value_init(struct tree_node *n, struct blob *value); /* before it is linked */
@@ -126,12 +131,28 @@ struct tree_node *tnode_child(const struct tree *t, const struct tree_node *dir,
 const struct tree_node *tnode_walk(const struct tree_node *n);
 struct tree *tree_new_empty(void); /* not even a root */
 
+/* --- tree_apply.c: parts of operations that other files need --- */
+
+/* Carries out the operation of a request, whoever asks. */
+int op_apply(struct tree *t, const struct txn *txn, struct txn_result *ret);
+int op_dir_get(const struct tree *t, uint64_t id, struct tree_node **ret);
+int op_file_get(const struct tree *t, uint64_t id, struct tree_node **ret);
+/* A name that may come to be in `dir`, whether or not it is taken. */
+int op_name_check(const struct tree *t, const struct tree_node *dir, struct name name);
+/* The list of children of `dir` is changed by the transaction that is being applied. */
+void op_dir_changed(const struct tree *t, struct tree_node *dir);
+/* Takes away a node that may go, with its change. Leaves its directory, which is outside the digest
+ * at the moment, to the caller. */
+void op_node_remove(struct tree *t, const struct txn *txn, struct tree_node *n);
+
 /* --- tree_result.c --- */
 
 void results_begin(struct tree *t); /* forgets those of the transaction before */
 void results_free(struct tree *t);
 /* Bytes that stay until the next transaction. */
 char *results_text(struct tree *t, size_t size);
+struct name results_name(struct tree *t, struct name name); /* a copy that stays as long */
+struct name results_path(struct tree *t, const struct tree_node *n);
 /* Adds a change of the node as it is now, linked; CHANGE_REMOVE before it is unlinked. The event
  * may be completed by the caller until the next call. */
 struct event *results_change(struct tree *t, const struct txn *txn, const struct tree_node *n,

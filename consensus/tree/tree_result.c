@@ -4,9 +4,10 @@
 
 #include "mem.h"
 
-/* What a transaction leads to besides its reply: changes and grants, any number of them. They, and
- * the names that they borrow, live until the next transaction: nodes that it removes are freed
- * then, and paths are written into blocks that are used again and again. */
+/* What a transaction leads to besides its reply: changes and grants, any number of them. They live
+ * until the next transaction: nodes that it removes are freed then, and names and paths are copied,
+ * because a later change of the same transaction may take them away, into blocks that are used
+ * again and again. */
 
 enum { TEXT_BLOCK_SIZE = 16 << 10 };
 
@@ -98,14 +99,22 @@ void results_gone(struct tree *t, struct tree_node *n)
     r->gone[r->gone_count++] = n;
 }
 
-static struct name path_text(struct tree *t, const struct tree_node *dir)
+struct name results_name(struct tree *t, struct name name)
+{
+    char *text = results_text(t, name.size);
+
+    if (name.size > 0) {
+        memcpy(text, name.bytes, name.size);
+    }
+    return (struct name){text, name.size};
+}
+
+struct name results_path(struct tree *t, const struct tree_node *dir)
 {
     char path[PATH_SIZE_MAX];
     size_t size = tree_node_path(t, dir->id, path);
-    char *text = results_text(t, size);
 
-    memcpy(text, path, size);
-    return (struct name){text, (uint32_t)size};
+    return results_name(t, (struct name){path, (uint32_t)size});
 }
 
 struct event *results_change(struct tree *t, const struct txn *txn, const struct tree_node *n,
@@ -122,9 +131,9 @@ struct event *results_change(struct tree *t, const struct txn *txn, const struct
     *e = (struct event){
         .index = txn->index,
         .dir = n->parent->id,
-        .name = tree_node_name(n),
+        .name = results_name(t, tree_node_name(n)),
         .kind = kind,
-        .dir_path = path_text(t, n->parent),
+        .dir_path = results_path(t, n->parent),
         .session = txn->session,
         .xid = txn->request.xid,
     };
