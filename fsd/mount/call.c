@@ -5,6 +5,7 @@
 
 #include "blob.h"
 #include "check.h"
+#include "ephemeral.h"
 #include "err.h"
 #include "mem.h"
 
@@ -31,6 +32,7 @@ void call_end(struct call *c)
     struct mount *m = c->m;
 
     CHECK(c->xid == 0);
+    ephemeral_leave(c);
     if (c->give_up_ms != 0) {
         DL_DELETE2(m->interrupted, c, interrupted_prev, interrupted_next);
     }
@@ -55,6 +57,15 @@ struct name call_name(const struct call *c)
 
 /* --- waiting --------------------------------------------------------------------------------- */
 
+void call_abandon(struct call *c, int err_no)
+{
+    if (c->req != NULL) {
+        fuse_reply_err(c->req, err_no);
+        c->req = NULL;
+    }
+    c->abandoned = true;
+}
+
 static void give_up(struct call *c)
 {
     fuse_req_t req = c->req;
@@ -63,7 +74,9 @@ static void give_up(struct call *c)
         return; /* its answer is next on the stream */
     }
     c->abandoned = true;
-    if (c->xid != 0) {
+    if (c->outlives) {
+        call_abandon(c, EINTR);
+    } else if (c->xid != 0) {
         if (c->m->client != NULL) {
             client_cancel(c->m->client, c->xid); /* its end tells the caller EINTR */
         }
@@ -138,7 +151,8 @@ static void on_done(void *ctx, void *arg, const struct reply *r)
 
     HASH_DELETE(hh, m->calls, c);
     c->xid = 0;
-    c->done(c, c->abandoned ? &given_up : r); /* event.c went by it: so it must be EINTR */
+    /* event.c went by it: so it must be EINTR */
+    c->done(c, c->abandoned && !c->outlives ? &given_up : r);
 }
 
 void call_submit(struct call *c, const struct request *r, call_done_fn done)
@@ -273,6 +287,9 @@ void call_reply_entry(struct call *c, struct inode *i)
 
     entry_of(c, i, &e);
     if (fuse_reply_entry(c->req, &e) != 0) {
+        if (c->outlives) {
+            ephemeral_remove(c->m, i->id);
+        }
         inode_kernel_forget(&c->m->inodes, i, 1);
     }
     call_end(c);
@@ -285,7 +302,7 @@ void call_reply_create(struct call *c, struct inode *i, struct handle *h)
     entry_of(c, i, &e);
     c->fi.fh = (uintptr_t)h;
     if (fuse_reply_create(c->req, &e, &c->fi) != 0) {
-        handle_free(c->m, h);
+        handle_end(c->m, h);
         inode_kernel_forget(&c->m->inodes, i, 1);
     }
     call_end(c);

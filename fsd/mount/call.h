@@ -36,6 +36,8 @@ struct call {
     uint64_t xid;        /* in mount.calls while not 0 */
     bool abandoned;      /* its caller was told EINTR, or will be */
     bool told;           /* its change was taken for our own: it must not be abandoned now */
+    bool outlives;       /* its caller, see ephemeral.h */
+    uint64_t birth_ms;   /* while in mount.births: when its caller has waited long enough; else 0 */
     uint64_t give_up_ms; /* while in mount.interrupted: when that is; else 0 */
     void (*resume)(struct call *c);
     enum call_wait waits_for;
@@ -44,6 +46,7 @@ struct call {
     struct call **list; /* inode->waiters, or those of a barrier; NULL: in none */
     struct call *prev, *next;
     struct call *interrupted_prev, *interrupted_next;
+    struct call *birth_prev, *birth_next;
     UT_hash_handle hh;
 };
 
@@ -71,6 +74,9 @@ void call_after_notifies(struct call *c, void (*resume)(struct call *c));
 void call_marker_passed(struct call *c);
 
 void call_on_interrupt_timer(uv_timer_t *t);
+
+/* Tells the caller of one that outlives it; the change, if it comes, is nobody's here. */
+void call_abandon(struct call *c, int err_no);
 
 /* The call that waits for the answer to this request; NULL if it was given, or given up. */
 struct call *call_find(struct mount *m, uint64_t xid);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "call.h"
+#include "ephemeral.h"
 
 struct change { /* an event and what it means here */
     struct mount *m;
@@ -16,6 +17,7 @@ struct change { /* an event and what it means here */
     struct inode *dir;
     struct inode *node; /* NULL if not in the table */
     const struct call *own;
+    bool unheld; /* our session's, but whoever asked for it was told that it failed */
 };
 
 /* The kernel is told after our own changes, too: it marks the directory itself, but may then take
@@ -55,11 +57,16 @@ static bool is_unsettled(const struct change *ch)
     return replay_has_name(ch->m->replay, ch->dir, ch->e->name);
 }
 
+static bool is_name(struct name name, const char *text)
+{
+    return text != NULL && strlen(text) == name.size && memcmp(text, name.bytes, name.size) == 0;
+}
+
 static void on_create(struct change *ch)
 {
     const struct event *e = ch->e;
     struct inode *other = inode_child(ch->dir, e->name.bytes, e->name.size);
-    bool own = ch->own != NULL && (ch->own->flags & CREATE_SEQUENTIAL) == 0;
+    bool own = ch->own != NULL && is_name(e->name, ch->own->name); /* else it was a template */
 
     if (other != NULL && other != ch->node) {
         inode_remove(other);
@@ -67,6 +74,9 @@ static void on_create(struct change *ch)
     mark_dir(ch);
     if (ch->dir->kernel_refs > 0 && (!own || is_unsettled(ch))) {
         repeat(ch, REPLAY_CREATE);
+    }
+    if (ch->unheld && e->attr.life == LIFE_OPEN) {
+        ephemeral_remove(ch->m, e->attr.id); /* no open file will do it */
     }
 }
 
@@ -122,6 +132,7 @@ void event_handle(struct mount *m, const struct event *e)
     if (ch.own != NULL) {
         c->told = true;
     }
+    ch.unheld = e->session == m->session && (c == NULL || (c->abandoned && !c->outlives));
     switch (e->kind) {
     case CHANGE_CREATE:
         on_create(&ch);

@@ -3,6 +3,7 @@
 #include <utlist.h>
 
 #include "blob.h"
+#include "ephemeral.h"
 #include "mem.h"
 
 struct handle *handle_new(struct mount *m, enum handle_kind kind, struct inode *i)
@@ -36,6 +37,24 @@ void handle_free(struct mount *m, struct handle *h)
         inode_unpin(&m->inodes, h->inode);
     }
     mem_free(h);
+}
+
+/* A node that a directory's rule had made ephemeral, and a rename permanent, is to stay. */
+static bool became_permanent(struct mount *m, uint64_t id)
+{
+    const struct inode *i = inode_find(&m->inodes, id);
+
+    return i != NULL && !i->removed && i->attr.life == LIFE_PERMANENT;
+}
+
+void handle_end(struct mount *m, struct handle *h)
+{
+    uint64_t id = h->ephemeral;
+
+    if (id != 0 && !handle_is_expired(m, h) && !became_permanent(m, id)) {
+        ephemeral_remove(m, id);
+    }
+    handle_free(m, h);
 }
 
 struct handle *handle_of(const struct fuse_file_info *fi)

@@ -44,12 +44,15 @@ struct handle {
     bool confirmed;     /* a quorum answered since */
     int refused_errno;  /* a write was refused: all of the change is off, unless truncated to 0 */
 
+    uint64_t ephemeral; /* node that ends with it; 0: none */
+
     struct dir_page page;
     struct handle *prev, *next; /* in mount.handles */
 };
 
 struct handle *handle_new(struct mount *m, enum handle_kind kind, struct inode *i);
 void handle_free(struct mount *m, struct handle *h);
+void handle_end(struct mount *m, struct handle *h); /* ... and what was to end with it */
 
 /* NULL if the request has none. */
 struct handle *handle_of(const struct fuse_file_info *fi);

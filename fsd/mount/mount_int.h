@@ -24,6 +24,7 @@
  *   linear.c        reads that must not be old
  *   interest.c      which directories it tells of
  *   notify.c        the thread that drops what the kernel cached
+ *   ephemeral.c     nodes that end with an open file
  *   replay*.c       changes of others, repeated on the mount so that inotify fires
  *   control.c       the files under .zabfs
  *   watchdog.c      the process that ends the mount for good when this one is killed */
@@ -61,6 +62,10 @@ struct mount {
     struct call *calls;       /* that wait for the ensemble, by xid */
     struct call *interrupted; /* earliest first */
     uv_timer_t interrupt_timer;
+    struct call *births; /* creations that outlive their callers, earliest first */
+    uv_timer_t birth_timer;
+    struct removal *removals; /* that wait to be sent again, see ephemeral.c */
+    uv_timer_t removal_timer;
     struct linear_batch *linear_gather; /* reads that began in this turn, see linear.c */
 
     struct notify *notify;
@@ -89,6 +94,12 @@ double inode_stat(const struct mount *m, const struct inode *i, struct stat *ret
 /* Counts the reference that the kernel gets: undo with inode_kernel_forget() if the answer fails.
  */
 void inode_entry(struct mount *m, struct inode *i, struct fuse_entry_param *ret);
+
+/* The inode that a request of the kernel is about; NULL: none. */
+static inline struct inode *inode_of(struct mount *m, fuse_ino_t ino)
+{
+    return inode_find(&m->inodes, ino);
+}
 
 /* --- operations ------------------------------------------------------------------------------ */
 
@@ -119,6 +130,11 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                     struct fuse_file_info *fi);
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t cap);
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t cap);
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+                 int flags);
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 extern const struct fuse_lowlevel_ops op_table; /* op_misc.c */
 
 /* Ends a request that made no call. */

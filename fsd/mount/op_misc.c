@@ -3,66 +3,9 @@
  * wanted for three: poll (an open file is then always ready), lseek (SEEK_HOLE and SEEK_DATA see
  * one run of data), and retrieve_reply, which is never sent to us. */
 #include <errno.h>
-#include <string.h>
 
 #include "call.h"
 #include "control.h"
-
-/* --- extended attributes --------------------------------------------------------------------- */
-
-static const char name_attr[] = "user.zabfs.name";
-
-static void reply_sized(fuse_req_t req, const char *bytes, size_t size, size_t cap)
-{
-    if (cap == 0) {
-        fuse_reply_xattr(req, size);
-    } else if (size > cap) {
-        fuse_reply_err(req, ERANGE);
-    } else {
-        fuse_reply_buf(req, bytes, size);
-    }
-}
-
-static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t cap)
-{
-    struct mount *m = fuse_req_userdata(req);
-    struct inode *i = control_has(ino) ? NULL : inode_find(&m->inodes, ino);
-
-    if (strncmp(name, "system.posix_acl_", 17) == 0) {
-        op_refuse(req, EOPNOTSUPP);
-    } else if (i == NULL || i->name_size == 0 || strcmp(name, name_attr) != 0) {
-        op_refuse(req, ENODATA);
-    } else {
-        reply_sized(req, i->name, i->name_size, cap);
-    }
-}
-
-static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t cap)
-{
-    struct mount *m = fuse_req_userdata(req);
-    struct inode *i = control_has(ino) ? NULL : inode_find(&m->inodes, ino);
-    bool has = i != NULL && i->name_size > 0;
-
-    reply_sized(req, name_attr, has ? sizeof(name_attr) : 0, cap);
-}
-
-static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
-                        size_t size, int flags)
-{
-    (void)ino;
-    (void)name;
-    (void)value;
-    (void)size;
-    (void)flags;
-    op_refuse(req, EOPNOTSUPP);
-}
-
-static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
-{
-    (void)ino;
-    (void)name;
-    op_refuse(req, EOPNOTSUPP);
-}
 
 /* --- STATFS ---------------------------------------------------------------------------------- */
 
@@ -99,9 +42,13 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
     struct mount *m = fuse_req_userdata(req);
 
-    (void)ino;
+    const struct inode *i = control_has(ino) ? NULL : inode_of(m, ino);
+
     call_submit(call_new(m, req, NULL, NULL),
-                &(struct request){.op = OP_STATFS, .deadline_ms = STATFS_WAIT_MS}, on_statfs);
+                &(struct request){.op = OP_STATFS,
+                                  .deadline_ms = STATFS_WAIT_MS,
+                                  .u.statfs.id = i != NULL ? i->id : TREE_ROOT_ID},
+                on_statfs);
 }
 
 /* --- what is always granted ------------------------------------------------------------------ */

@@ -7,6 +7,7 @@
 #include "blob.h"
 #include "call.h"
 #include "control.h"
+#include "ephemeral.h"
 #include "err.h"
 #include "name.h"
 #include "replay_serve.h"
@@ -25,11 +26,24 @@ static struct inode *learn_created(struct call *c, const struct reply *r)
     return inode_learn(&c->m->inodes, c->inode, r->u.create.name, &r->u.create.attr, r->index);
 }
 
+/* Made when nobody waited for it any more. */
+static void undo(struct call *c, const struct reply *r)
+{
+    if (r->err == 0 && r->u.create.attr.life != LIFE_PERMANENT) {
+        ephemeral_remove(c->m, r->u.create.attr.id);
+    }
+    call_end(c);
+}
+
 static void on_made(struct call *c, const struct reply *r)
 {
     struct mount *m = c->m;
     struct inode *i;
 
+    if (c->req == NULL) {
+        undo(c, r);
+        return;
+    }
     if (r->err != 0) {
         refuse(c, r->err);
         return;
@@ -48,6 +62,10 @@ static void on_created(struct call *c, const struct reply *r)
     struct handle *h;
     struct inode *i;
 
+    if (c->req == NULL) {
+        undo(c, r);
+        return;
+    }
     if (r->err == ERR_EXISTS && (c->fi.flags & O_EXCL) == 0) {
         /* Someone else made it since the kernel looked. ESTALE has the kernel look again and open
          * it like any file, with its permissions checked. */
@@ -65,6 +83,7 @@ static void on_created(struct call *c, const struct reply *r)
     h->append = (c->fi.flags & O_APPEND) != 0;
     h->blind = true;
     h->version = r->u.create.attr.version;
+    h->ephemeral = r->u.create.attr.life == LIFE_OPEN ? r->u.create.attr.id : 0;
     c->fi.direct_io = 1;
     c->fi.noflush = !h->writable;
     call_reply_create(c, i, h);
@@ -89,6 +108,11 @@ static void inherit_group(const struct inode *dir, struct create *what, gid_t *g
     }
 }
 
+static enum node_life life_of(const struct create *what, const struct name_template *t)
+{
+    return !t->ephemeral ? LIFE_PERMANENT : what->fi != NULL ? LIFE_OPEN : LIFE_SESSION;
+}
+
 static void create(fuse_req_t req, fuse_ino_t parent, const char *name, struct create what)
 {
     struct mount *m = fuse_req_userdata(req);
@@ -96,6 +120,7 @@ static void create(fuse_req_t req, fuse_ino_t parent, const char *name, struct c
     struct name_template t = name_template_parse(name, strlen(name));
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
     gid_t gid = ctx->gid;
+    struct request r = {.op = OP_CREATE};
     struct call *c;
 
     if (control_has(parent)) {
@@ -106,29 +131,27 @@ static void create(fuse_req_t req, fuse_ino_t parent, const char *name, struct c
         op_refuse(req, EROFS);
         return;
     }
-    if (dir == NULL || t.ephemeral) {
-        op_refuse(req, dir == NULL ? ESTALE : EOPNOTSUPP);
+    if (dir == NULL || (t.ephemeral && what.type != NODE_FILE)) {
+        op_refuse(req, dir == NULL ? ESTALE : EPERM);
         return;
     }
     inherit_group(dir, &what, &gid);
     c = call_new(m, req, dir, what.fi);
     c->handle = NULL;
-    c->flags = t.sequential ? CREATE_SEQUENTIAL : 0;
     call_set_name(c, name);
     if (what.target != NULL) {
         c->data = blob_new(what.target, strlen(what.target));
     }
-    call_submit(c,
-                &(struct request){.op = OP_CREATE,
-                                  .u.create = {.dir = dir->id,
-                                               .name = {c->name, (uint32_t)t.size},
-                                               .type = what.type,
-                                               .mode = what.mode & 07777,
-                                               .uid = ctx->uid,
-                                               .gid = gid,
-                                               .flags = c->flags,
-                                               .value = c->data}},
-                what.fi != NULL ? on_created : on_made);
+    r.u.create.dir = dir->id;
+    r.u.create.name = (struct name){c->name, (uint32_t)t.size};
+    r.u.create.type = what.type;
+    r.u.create.mode = what.mode & 07777;
+    r.u.create.uid = ctx->uid;
+    r.u.create.gid = gid;
+    r.u.create.flags = t.sequential ? CREATE_SEQUENTIAL : 0;
+    r.u.create.life = life_of(&what, &t);
+    r.u.create.value = c->data;
+    (t.ephemeral ? ephemeral_submit : call_submit)(c, &r, what.fi != NULL ? on_created : on_made);
 }
 
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,

@@ -305,11 +305,11 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     if (h->inode != NULL) {
         h->inode->opener = 0;
     }
-    if (h->kind == HANDLE_FILE && has_changes(h) && !handle_is_expired(m, h)) {
+    if (h->kind == HANDLE_FILE && has_changes(h) && h->ephemeral == 0 && !handle_is_expired(m, h)) {
         h->inode->cuts++;
         call_wait(call_new(m, NULL, h->inode, fi), WAIT_COMMITS, release_now);
     } else {
-        handle_free(m, h);
+        handle_end(m, h);
         interest_update(m);
     }
 }

@@ -17,6 +17,7 @@
 
 #include "call.h"
 #include "check.h"
+#include "ephemeral.h"
 #include "err.h"
 #include "limits.h"
 #include "log.h"
@@ -80,6 +81,7 @@ static void finish_when_all_ended(struct mount *m)
     uv_close((uv_handle_t *)&m->interest_timer, NULL);
     uv_close((uv_handle_t *)&m->interrupt_timer, NULL);
     uv_close((uv_handle_t *)&m->live_timer, NULL);
+    ephemeral_end(m);
     uv_close((uv_handle_t *)&m->end_timer, NULL);
     for (int n = 0; n < SIGNAL_COUNT; n++) {
         uv_close((uv_handle_t *)&m->signals[n], NULL);
@@ -314,6 +316,7 @@ static void start(struct mount *m)
     CHECK(uv_timer_init(m->loop, &m->interrupt_timer) == 0);
     CHECK(uv_timer_init(m->loop, &m->live_timer) == 0);
     CHECK(uv_timer_init(m->loop, &m->end_timer) == 0);
+    ephemeral_start(m);
     m->interest_timer.data = m->interrupt_timer.data = m;
     m->live_timer.data = m->end_timer.data = m;
     uv_timer_start(&m->live_timer, on_live_timer, LIVE_WAIT_MS, 0);
@@ -324,6 +327,7 @@ static void clean_up(struct mount *m)
     while (m->handles != NULL) { /* files that were open when the mount was taken away */
         handle_free(m, m->handles);
     }
+    ephemeral_done(m);
     notify_free(m->notify);
     replay_free(m->replay);
     free(m->request.mem);
