@@ -156,6 +156,7 @@ static void put_mount(struct buf *b, const struct mount *m)
     replay_info(m->replay, &replay);
     put_line(b, "inodes=%zu", inodes_count(&m->inodes));
     put_line(b, "cached_bytes=%zu", m->values.size);
+    put_line(b, "invalidations_queued=%zu", notify_queued(m->notify));
     put_line(b, "replays=%" PRIu64, replay.done);
     put_line(b, "replays_failed=%" PRIu64, replay.failed);
     put_line(b, "replays_queued=%zu", replay.queued);

@@ -9,18 +9,30 @@
 #include <utlist.h>
 
 #include "check.h"
+#include "hashtable.h"
 #include "mem.h"
 
 enum order_kind { ORDER_INODE, ORDER_ENTRY, ORDER_MARKER, ORDER_END };
 
 struct order {
-    enum order_kind kind;
-    uint64_t id;
     void *arg;
     struct order *next;
+    UT_hash_handle hh; /* in notify.waiting: INODE and ENTRY that were not begun */
     size_t name_size;
+    uint64_t kind; /* what it is known by begins here */
+    uint64_t id;
     char name[];
 };
+
+static const void *key_of(const struct order *o)
+{
+    return (const char *)o + offsetof(struct order, kind);
+}
+
+static size_t key_size(const struct order *o)
+{
+    return offsetof(struct order, name) - offsetof(struct order, kind) + o->name_size;
+}
 
 struct queue {
     struct order *first, *last;
@@ -38,7 +50,8 @@ struct notify {
     pthread_mutex_t lock; /* for what follows */
     pthread_cond_t more;
     struct queue orders;
-    struct queue done; /* markers, and the end, for the loop */
+    struct order *waiting; /* those of `orders` that can be given twice */
+    struct queue done;     /* markers, and the end, for the loop */
 };
 
 static void push(struct queue *q, struct order *o)
@@ -60,6 +73,27 @@ static struct order *pop_all(struct queue *q)
     return all;
 }
 
+/* Waits for an order and takes it: from now on the same one may be given again. */
+static struct order *take(struct notify *n)
+{
+    struct order *o;
+
+    pthread_mutex_lock(&n->lock);
+    while (n->orders.first == NULL) {
+        pthread_cond_wait(&n->more, &n->lock);
+    }
+    o = n->orders.first;
+    n->orders.first = o->next;
+    if (o->next == NULL) {
+        n->orders.last = NULL;
+    }
+    if (o->kind == ORDER_INODE || o->kind == ORDER_ENTRY) {
+        HASH_DELETE(hh, n->waiting, o);
+    }
+    pthread_mutex_unlock(&n->lock);
+    return o;
+}
+
 static void drop_inode(struct notify *n, uint64_t id)
 {
     static const struct timespec pause = {.tv_nsec = 2000000};
@@ -75,7 +109,7 @@ static void drop_inode(struct notify *n, uint64_t id)
 
 static void carry_out(struct notify *n, struct order *o)
 {
-    switch (o->kind) {
+    switch ((enum order_kind)o->kind) {
     case ORDER_INODE:
         drop_inode(n, o->id);
         break;
@@ -94,26 +128,17 @@ static void *run(void *arg)
     bool ended = false;
 
     while (!ended) {
-        struct order *o, *next;
+        struct order *o = take(n);
 
-        pthread_mutex_lock(&n->lock);
-        while (n->orders.first == NULL) {
-            pthread_cond_wait(&n->more, &n->lock);
-        }
-        o = pop_all(&n->orders);
-        pthread_mutex_unlock(&n->lock);
-        for (; o != NULL; o = next) {
-            next = o->next;
-            carry_out(n, o);
-            if (o->kind == ORDER_MARKER || o->kind == ORDER_END) {
-                ended = o->kind == ORDER_END;
-                pthread_mutex_lock(&n->lock);
-                push(&n->done, o);
-                pthread_mutex_unlock(&n->lock);
-                uv_async_send(&n->async);
-            } else {
-                mem_free(o);
-            }
+        carry_out(n, o);
+        if (o->kind == ORDER_MARKER || o->kind == ORDER_END) {
+            ended = o->kind == ORDER_END;
+            pthread_mutex_lock(&n->lock);
+            push(&n->done, o);
+            pthread_mutex_unlock(&n->lock);
+            uv_async_send(&n->async);
+        } else {
+            mem_free(o);
         }
     }
     return NULL;
@@ -169,6 +194,21 @@ struct notify *notify_new(uv_loop_t *loop, struct fuse_session *fuse,
     return n;
 }
 
+/* True if the same order waits already; else remembers that this one does. */
+static bool is_known(struct notify *n, struct order *o)
+{
+    struct order *same;
+
+    if (o->kind != ORDER_INODE && o->kind != ORDER_ENTRY) {
+        return false;
+    }
+    HASH_FIND(hh, n->waiting, key_of(o), key_size(o), same);
+    if (same == NULL) {
+        HASH_ADD_KEYPTR(hh, n->waiting, key_of(o), key_size(o), o);
+    }
+    return same != NULL;
+}
+
 static void give(struct notify *n, enum order_kind kind, uint64_t id, const char *name,
                  size_t name_size, void *arg)
 {
@@ -186,8 +226,12 @@ static void give(struct notify *n, enum order_kind kind, uint64_t id, const char
         memcpy(o->name, name, name_size);
     }
     pthread_mutex_lock(&n->lock);
-    push(&n->orders, o);
-    pthread_cond_signal(&n->more);
+    if (is_known(n, o)) {
+        mem_free(o);
+    } else {
+        push(&n->orders, o);
+        pthread_cond_signal(&n->more);
+    }
     pthread_mutex_unlock(&n->lock);
 }
 
@@ -205,6 +249,16 @@ void notify_marker(struct notify *n, void *arg)
 {
     CHECK(!n->ending);
     give(n, ORDER_MARKER, 0, NULL, 0, arg);
+}
+
+size_t notify_queued(struct notify *n)
+{
+    size_t count;
+
+    pthread_mutex_lock(&n->lock);
+    count = HASH_COUNT(n->waiting);
+    pthread_mutex_unlock(&n->lock);
+    return count;
 }
 
 void notify_end(struct notify *n)

@@ -7,7 +7,10 @@
 
 /* The thread that tells the kernel to drop what it caches. The kernel may make it wait for the lock
  * of a directory, which a request that we have not answered yet may hold, so the loop must not do
- * it itself. Orders are carried out in turn; the loop never waits for them. */
+ * it itself. Orders are carried out in turn; the loop never waits for them. An order that waits
+ * already is not queued a second time: it will be carried out after what the second one is about.
+ * So the queue is bounded by what the kernel holds, however long a lock is held and whatever
+ * changes meanwhile. */
 struct notify;
 struct fuse_session;
 
@@ -20,6 +23,8 @@ void notify_inode(struct notify *n, uint64_t id); /* attributes */
 void notify_entry(struct notify *n, uint64_t dir, const char *name, size_t size);
 /* on_marker(arg) when all that was ordered before is done. */
 void notify_marker(struct notify *n, void *arg);
+
+size_t notify_queued(struct notify *n); /* orders that wait, without markers */
 
 /* Ends the thread when all that was ordered is done, and then on_ended. Nothing may be ordered any
  * more. */
