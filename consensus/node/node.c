@@ -90,6 +90,7 @@ void node_free(struct node *n)
     node_snap_done(n);
     node_backup_done(n);
     node_window_done(&n->window);
+    node_events_done(n);
     zab_out_clear(&n->todo);
     zab_out_done(&n->todo);
     zab_out_done(&n->out);

@@ -12,104 +12,6 @@
  * to the directory it changed, then answer whoever waits for it here. In that order, so that on one
  * stream an event is never behind a reply that shows its change. */
 
-/* --- the window of recent changes ------------------------------------------------------------ */
-
-void node_window_init(struct node_window *w, uint64_t floor)
-{
-    *w = (struct node_window){
-        .ring = mem_zalloc(EVENT_WINDOW_ENTRIES * sizeof(*w->ring)),
-        .floor = floor,
-    };
-}
-
-void node_window_done(struct node_window *w)
-{
-    for (uint32_t i = 0; i < w->count; i++) {
-        blob_unref(w->ring[(w->head + i) % EVENT_WINDOW_ENTRIES].bytes);
-    }
-    mem_free(w->ring);
-    *w = (struct node_window){0};
-}
-
-static void window_push(struct node_window *w, uint64_t index, uint64_t dir, struct blob *bytes)
-{
-    while (w->count == EVENT_WINDOW_ENTRIES ||
-           (w->count > 0 && w->size + bytes->size > EVENT_WINDOW_SIZE_MAX)) {
-        struct node_change *oldest = &w->ring[w->head];
-
-        w->floor = oldest->index;
-        w->size -= oldest->bytes->size;
-        blob_unref(oldest->bytes);
-        w->head = (w->head + 1) % EVENT_WINDOW_ENTRIES;
-        w->count--;
-    }
-    w->ring[(w->head + w->count) % EVENT_WINDOW_ENTRIES] =
-        (struct node_change){index, dir, blob_ref(bytes)};
-    w->count++;
-    w->size += bytes->size;
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-    const uint64_t *x = a;
-    const uint64_t *y = b;
-
-    return *x < *y ? -1 : *x > *y;
-}
-
-int node_window_repeat(struct node *n, struct node_conn *conn, uint64_t index, const uint64_t *dirs,
-                       size_t count)
-{
-    const struct node_window *w = &n->window;
-    uint64_t *sorted;
-
-    if (index < w->floor && !BUG(B25_EVENTS_LOST)) {
-        return ERR_COMPACTED;
-    }
-    sorted = mem_dup(dirs, count * sizeof(*dirs));
-    qsort(sorted, count, sizeof(*sorted), compare_ids);
-    for (uint32_t i = 0; i < w->count; i++) {
-        const struct node_change *c = &w->ring[(w->head + i) % EVENT_WINDOW_ENTRIES];
-
-        if (c->index > index &&
-            bsearch(&c->dir, sorted, count, sizeof(*sorted), compare_ids) != NULL) {
-            n->io.send_client(n->io.ctx, conn->id, c->bytes->data, c->bytes->size);
-        }
-    }
-    mem_free(sorted);
-    return 0;
-}
-
-/* --- events and replies ---------------------------------------------------------------------- */
-
-struct tell {
-    struct node *n;
-    const struct blob *bytes;
-};
-
-static void tell_session(void *ctx, uint64_t session)
-{
-    struct tell *t = ctx;
-    struct node_attached *a = node_attached_find(t->n, session);
-
-    CHECK(a != NULL); /* interest ends when a session detaches */
-    t->n->io.send_client(t->n->io.ctx, a->conn->id, t->bytes->data, t->bytes->size);
-}
-
-static void publish(struct node *n, const struct event *e)
-{
-    struct tell t = {.n = n};
-    struct blob *bytes;
-
-    n->scratch.size = 0;
-    codec_encode_event(&n->scratch, e);
-    bytes = blob_new(n->scratch.data, n->scratch.size);
-    t.bytes = bytes;
-    window_push(&n->window, e->index, e->dir, bytes);
-    interest_each(n->interest, e->dir, tell_session, &t);
-    blob_unref(bytes);
-}
-
 /* Answering about a node subscribes the session to the directory it is in. */
 static void subscribe_to_result(struct node *n, uint64_t session, const struct txn *txn,
                                 const struct reply *r)
@@ -185,9 +87,7 @@ static void apply_data(struct node *n, const struct zab_entry *entry)
     if (BUG(X18_EVENT_AFTER_REPLY)) {
         answer(n, &txn, &result);
     }
-    for (uint32_t i = 0; i < result.change_count; i++) {
-        publish(n, &result.changes[i]);
-    }
+    node_publish(n, result.changes, result.change_count);
     answer(n, &txn, &result);
     if (result.session_gone != 0) {
         node_session_gone(n, result.session_gone);

@@ -284,6 +284,9 @@ static void read_request(struct node *n, struct node_conn *conn, const struct re
     case OP_FORGET:
         r.err = forget(n, conn, q);
         break;
+    case OP_EVENTS:
+        node_events_all(n, conn, q, &r);
+        break;
     default:
         CHECK(q->op == OP_PING);
         break;
@@ -317,6 +320,8 @@ static int request(struct node *n, struct node_conn *conn, const struct request 
         node_sync_begin(n, conn, q);
     } else if (q->op == OP_BACKUP) {
         node_backup_piece(n, conn, q);
+    } else if (q->op == OP_LOG) {
+        node_events_log(n, conn, q);
     } else {
         read_request(n, conn, q);
     }

@@ -26,7 +26,11 @@ struct node_conn {
 struct node_attached {
     uint64_t session;
     struct node_conn *conn;
-    bool touched; /* heard of since the last TOUCH */
+    bool touched;            /* heard of since the last TOUCH */
+    bool hears_all;          /* OP_EVENTS: in node->publish.all */
+    uint64_t hears_all_from; /* it was told everything behind this index */
+    uint64_t told_group;     /* number of the last group of changes that it was told */
+    struct node_attached *all_prev, *all_next;
     UT_hash_handle hh;
 };
 
@@ -70,18 +74,27 @@ struct node_lease {
     UT_hash_handle hh;
 };
 
-/* A change that was applied, kept for sessions that resume here. */
+/* A change that was applied, kept for sessions that resume here, and for OP_LOG. Those with the
+ * same index are a group. */
 struct node_change {
     uint64_t index;
-    uint64_t dir;
-    struct blob *bytes; /* encoded event */
+    uint64_t dir, from_dir;     /* the same, but for a move */
+    uint64_t place, from_place; /* hashes of directory and name; 0: not moved */
+    struct blob *bytes;         /* encoded event */
 };
 
-struct node_window { /* ring of changes, oldest first */
+struct node_window { /* ring of changes, oldest first, groups whole */
     struct node_change *ring;
     uint32_t head, count;
     size_t size;    /* bytes of events */
     uint64_t floor; /* changes up to this index are no longer here */
+};
+
+struct node_publish {          /* who is told, node_events.c */
+    struct node_attached *all; /* sessions that hear of everything */
+    uint64_t group;            /* counts the groups of changes */
+    struct node_conn **told;   /* streams that this one goes to */
+    size_t told_count, told_cap;
 };
 
 /* A storage batch that is gathered or in flight; it owns all that its operations point to. */
@@ -184,6 +197,7 @@ struct node {
     struct node_waiter *waiters;
     uint64_t read_next; /* id of the next read */
     struct node_window window;
+    struct node_publish publish;
 
     /* As a leader. */
     struct node_lease *leases;
@@ -262,11 +276,19 @@ void node_backup_done(struct node *n);
 /* node_apply.c */
 void node_apply(struct node *n, uint64_t index); /* or later, when the tree may change */
 void node_digest_compare(struct node *n, uint64_t index, uint64_t digest); /* the leader's */
+
+/* node_events.c: changes on their way to clients. */
 void node_window_init(struct node_window *w, uint64_t floor);
 void node_window_done(struct node_window *w);
 /* Sends the stream all changes after `index` in `dirs`. ERR_COMPACTED: some are no longer here. */
 int node_window_repeat(struct node *n, struct node_conn *conn, uint64_t index, const uint64_t *dirs,
                        size_t count);
+void node_publish(struct node *n, const struct event *changes, uint32_t count); /* of one entry */
+void node_events_all(struct node *n, struct node_conn *conn, const struct request *q,
+                     struct reply *r);
+void node_events_log(struct node *n, struct node_conn *conn, const struct request *q);
+void node_events_detach(struct node *n, struct node_attached *a);
+void node_events_done(struct node *n);
 
 /* node_pipeline.c: writes on their way to the leader. */
 void node_pipeline_submit(struct node *n, struct node_conn *conn, const struct request *r,
