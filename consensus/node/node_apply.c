@@ -23,6 +23,10 @@ static void subscribe_to_result(struct node *n, uint64_t session, const struct t
     case OP_CREATE:
         interest_add(n->interest, session, r->u.create.attr.parent);
         break;
+    case OP_RENAME:
+        interest_add(n->interest, session, txn->request.u.rename.dir);
+        interest_add(n->interest, session, txn->request.u.rename.to_dir);
+        break;
     case OP_SET:
     case OP_APPEND:
     case OP_SETATTR:

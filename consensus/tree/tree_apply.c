@@ -450,6 +450,8 @@ int op_apply(struct tree *t, const struct txn *txn, struct txn_result *ret)
         return apply_setattr(t, txn, ret);
     case OP_REMOVE:
         return apply_remove(t, txn, ret);
+    case OP_RENAME:
+        return apply_rename(t, txn, ret);
     case OP_SESSION_CLOSE:
         return apply_session_close(t, txn, ret);
     default:

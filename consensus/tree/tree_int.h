@@ -10,6 +10,7 @@
 /* Private to the tree's own files. Who does what:
  *   tree.c          nodes: making, linking, finding, listing
  *   tree_apply.c    what each operation does
+ *   tree_rename.c   ... and renames
  *   tree_result.c   the changes and grants that it leads to
  *   tree_session.c  sessions and their reply slots: exactly once
  *   tree_record.c   the byte form of a node, a session, a slot: for digest and image alike
@@ -144,6 +145,10 @@ void op_dir_changed(const struct tree *t, struct tree_node *dir);
 /* Takes away a node that may go, with its change. Leaves its directory, which is outside the digest
  * at the moment, to the caller. */
 void op_node_remove(struct tree *t, const struct txn *txn, struct tree_node *n);
+
+/* --- the operations that have a file of their own --- */
+
+int apply_rename(struct tree *t, const struct txn *txn, struct txn_result *ret);
 
 /* --- tree_result.c --- */
 

@@ -15,7 +15,8 @@
  *              of a directory: create count, cversion, pzxid; size of the value u32
  *     SESSION  id, key 16 bytes, timeout u32, xid floor, label (u8 size, bytes)
  *     SLOT     op u8, name (u8 size, bytes; of a create, else empty), xid, index, err u32; without
- *              an error, of REMOVE: id, of CREATE SET APPEND SETATTR: the attributes
+ *              an error, of REMOVE: id, of CREATE SET APPEND SETATTR RENAME: the attributes, of
+ *              RENAME also merged u8 and the id that is gone
  *     END      nodes, bytes of values, sessions, digest
  * where a number without a type is u64. The bytes of a node's value follow its record. What can be
  * counted (children, links) is not stored. */
@@ -159,6 +160,10 @@ size_t record_put_slot(const struct slot *slot, uint8_t *to)
         put_attr(&at, &r->u.create.attr);
     } else if (r->err == 0 && r->op == OP_REMOVE) {
         put_u64(&at, r->u.remove.id);
+    } else if (r->err == 0 && r->op == OP_RENAME) {
+        put_attr(&at, &r->u.rename.attr);
+        put_u8(&at, r->u.rename.merged ? 1 : 0);
+        put_u64(&at, r->u.rename.gone);
     } else if (r->err == 0) {
         put_attr(&at, &r->u.attr);
     }
@@ -304,6 +309,17 @@ static bool get_attr(struct cursor *c, struct attr *ret)
            get_i64(c, &ret->mtime_ns) && get_i64(c, &ret->ctime_ns);
 }
 
+static bool get_bool(struct cursor *c, bool *ret)
+{
+    uint8_t v;
+
+    if (!cur_u8(c, &v) || v > 1) {
+        return false;
+    }
+    *ret = v == 1;
+    return true;
+}
+
 /* What a reply without an error carries beside op, xid and index. */
 static bool get_reply_rest(struct cursor *c, struct name name, struct reply *r)
 {
@@ -313,6 +329,9 @@ static bool get_reply_rest(struct cursor *c, struct name name, struct reply *r)
         return name_check(name.bytes, name.size) == 0 && get_attr(c, &r->u.create.attr);
     case OP_REMOVE:
         return name.size == 0 && cur_u64(c, &r->u.remove.id);
+    case OP_RENAME:
+        return name.size == 0 && get_attr(c, &r->u.rename.attr) &&
+               get_bool(c, &r->u.rename.merged) && cur_u64(c, &r->u.rename.gone);
     case OP_SET:
     case OP_APPEND:
     case OP_SETATTR:

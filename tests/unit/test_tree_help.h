@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "err.h"
 #include "prng.h"
 #include "tree.h"
@@ -158,6 +159,37 @@ static inline bool world_value_is(const struct world *w, uint64_t id, const char
     const struct blob *b = tree_node_value(tree_node(w->tree, id));
 
     return b == NULL ? size == 0 : b->size == size && memcmp(b->data, bytes, size) == 0;
+}
+
+static inline struct buf image_of_world(const struct tree *t) /* buf_done() */
+{
+    struct buf b = {0};
+    struct tree_image it;
+    size_t size;
+
+    tree_image_begin(&it, t);
+    do {
+        buf_reserve(&b, 4096);
+        size = tree_image_read(&it, b.data + b.size, 4096);
+        b.size += size;
+    } while (size > 0);
+    return b;
+}
+
+/* Goes on with what a member has that got the image: the same, but for the addresses. */
+static inline void world_reload(struct world *w)
+{
+    struct buf image = image_of_world(w->tree);
+    struct tree_loader *l = tree_loader_new();
+    struct tree *loaded = NULL;
+
+    cr_assert_eq(tree_loader_feed(l, image.data, image.size), 0);
+    cr_assert_eq(tree_loader_finish(l, &loaded), 0);
+    cr_assert_eq(tree_audit(loaded), tree_digest(w->tree));
+    buf_done(&image);
+    txn_result_done(&w->last);
+    tree_free(w->tree);
+    w->tree = loaded;
 }
 
 static inline bool name_equals(struct name name, const char *text)
