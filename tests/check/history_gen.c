@@ -82,7 +82,7 @@ static uint64_t make(struct gen *g, uint64_t dir, const char *name, enum node_ty
 
 static uint64_t dir_id(const struct gen *g, char letter)
 {
-    return model_place(g->model, TREE_ROOT_ID, (struct name){&letter, 1})->id;
+    return model_place(g->model, TREE_ROOT_ID, (struct name){&letter, 1})->node->id;
 }
 
 static void setup(struct gen *g)
@@ -202,10 +202,11 @@ static void make_name(struct gen *g, struct gen_op *op)
     op->index = make(g, dir_id(g, op->path[0]), numbered ? "j-" : op->path + 2, NODE_FILE,
                      numbered ? CREATE_SEQUENTIAL : 0);
     dir = model_node(g->model, dir_id(g, op->path[0]));
-    n = dir->children[dir->child_count - 1];
+    n = dir->children[dir->child_count - 1]->node;
     op->node = n->id;
     if (numbered) {
-        snprintf(op->result, sizeof(op->result), "%.*s", (int)n->name.size, n->name.bytes);
+        snprintf(op->result, sizeof(op->result), "%.*s", (int)n->life->name.size,
+                 n->life->name.bytes);
     } else {
         snprintf(op->result, sizeof(op->result), "%" PRIu64, n->id);
     }
@@ -246,11 +247,11 @@ static void list_names(struct gen *g, struct gen_op *op, uint64_t index)
 
     op->result[0] = '\0';
     for (uint32_t i = 0; i < dir->child_count && used < sizeof(op->result) - 32; i++) {
-        const struct model_node *n = dir->children[i];
+        const struct model_life *l = dir->children[i];
 
-        if (model_version_at(n, index) != NULL) {
+        if (l->from <= index && index < l->to) {
             used += (size_t)snprintf(op->result + used, sizeof(op->result) - used, "%s%.*s",
-                                     used > 0 ? "," : "", (int)n->name.size, n->name.bytes);
+                                     used > 0 ? "," : "", (int)l->name.size, l->name.bytes);
         }
     }
 }

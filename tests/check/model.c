@@ -2,13 +2,16 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "err.h"
 #include "wire.h"
 
-/* Nodes, versions and places. An entry of the log that cannot be decoded is reported: members
- * refuse such requests before they are logged. */
+/* Nodes, versions and places. What an entry did can be taken back, because all that it made is of
+ * its index: so a transaction is carried out step by step, and undone if a step is refused. An
+ * entry of the log that cannot be decoded is reported: members refuse such requests before they are
+ * logged. */
 
 void *model_grow(void *array, uint64_t count, uint64_t *cap, size_t size)
 {
@@ -42,28 +45,44 @@ static struct model_place *place_find(const struct model *m, uint64_t dir, struc
     return p;
 }
 
-static void place_take(struct model *m, struct model_node *n)
+static void life_begin(struct model *m, struct model_node *n, struct model_node *dir,
+                       struct name name, uint64_t cookie)
 {
-    struct model_place *p = place_find(m, n->dir, n->name);
-
-    if (p == NULL) {
-        p = mem_zalloc(sizeof(*p) + 8 + n->name.size);
-        p->key_size = 8 + n->name.size;
-        bytes_set_u64(p->key, n->dir);
-        memcpy(p->key + 8, n->name.bytes, n->name.size);
-        HASH_ADD(hh, m->places, key, p->key_size, p);
-    }
-    n->older = p->newest;
-    p->newest = n;
-}
-
-static void child_add(struct model_node *dir, struct model_node *n)
-{
+    struct model_life *l = mem_zalloc(sizeof(*l));
+    struct model_place *p = place_find(m, dir->id, name);
     uint64_t cap = dir->child_cap;
 
-    dir->children = model_grow(dir->children, dir->child_count, &cap, sizeof(struct model_node *));
-    dir->child_cap = (uint32_t)cap;
-    dir->children[dir->child_count++] = n;
+    *l = (struct model_life){.node = n,
+                             .dir = dir->id,
+                             .name = {mem_dup(name.bytes, name.size), name.size},
+                             .cookie = cookie,
+                             .from = m->index,
+                             .to = MODEL_ALIVE,
+                             .before = n->life};
+    n->life = l;
+    if (name.size == 0) {
+        return; /* the root */
+    }
+    if (p == NULL) {
+        p = mem_zalloc(sizeof(*p) + 8 + name.size);
+        p->key_size = place_key(p->key, dir->id, name);
+        HASH_ADD(hh, m->places, key, p->key_size, p);
+    }
+    l->older = p->newest;
+    p->newest = l;
+    if (!model_text_is(name, ".data")) {
+        dir->children =
+            model_grow(dir->children, dir->child_count, &cap, sizeof(struct model_life *));
+        dir->child_cap = (uint32_t)cap;
+        dir->children[dir->child_count++] = l;
+    }
+}
+
+static void touch(struct model *m, struct model_node *n)
+{
+    m->touched =
+        model_grow(m->touched, m->touched_count, &m->touched_cap, sizeof(struct model_node *));
+    m->touched[m->touched_count++] = n;
 }
 
 struct model_node *model_node_add(struct model *m, struct model_node *dir, enum node_type type,
@@ -73,29 +92,42 @@ struct model_node *model_node_add(struct model *m, struct model_node *dir, enum 
     struct attr *a;
 
     n->id = dir != NULL ? m->id_next++ : TREE_ROOT_ID;
-    n->dir = dir != NULL ? dir->id : n->id;
     n->type = type;
     n->born = m->index;
     n->dead = MODEL_ALIVE;
     HASH_ADD(hh, m->nodes, id, sizeof(n->id), n);
-    if (dir != NULL) {
-        n->name = (struct name){mem_dup(name.bytes, name.size), name.size};
-        n->cookie = dir->create_count;
-        child_add(dir, n);
-        place_take(m, n);
-    }
     n->version_cap = 1;
     n->version_count = 1;
     n->versions = mem_zalloc(sizeof(*n->versions));
     n->versions[0].from = m->index;
     a = &n->versions[0].attr;
     a->id = n->id;
-    a->parent = n->dir;
+    a->parent = dir != NULL ? dir->id : n->id;
     a->type = type;
     a->nlink = type == NODE_DIR ? 2 : 1;
     a->version = 1;
     a->czxid = a->mzxid = a->pzxid = m->index;
+    life_begin(m, n, dir != NULL ? dir : n, name,
+               dir != NULL ? model_version_now(dir)->create_count : 0);
+    touch(m, n);
     return n;
+}
+
+void model_node_end(struct model *m, struct model_node *n)
+{
+    n->dead = m->index;
+    n->life->to = m->index;
+    touch(m, n);
+}
+
+void model_node_move(struct model *m, struct model_node *n, struct model_node *dir,
+                     struct name name)
+{
+    uint64_t cookie = ++model_version_make(m, dir)->create_count;
+
+    model_version_make(m, n)->attr.parent = dir->id;
+    n->life->to = m->index;
+    life_begin(m, n, dir, name, cookie);
 }
 
 struct model_version *model_version_now(const struct model_node *n)
@@ -117,6 +149,13 @@ struct model_version *model_version_make(struct model *m, struct model_node *n)
     n->versions[n->version_count] = *last;
     n->versions[n->version_count].from = m->index;
     blob_ref(last->value);
+    if (last->xattrs != NULL) {
+        last->xattrs->refs++;
+    }
+    if (last->locks != NULL) {
+        last->locks->refs++;
+    }
+    touch(m, n);
     return &n->versions[n->version_count++];
 }
 
@@ -149,20 +188,67 @@ struct model *model_new(void)
     m->changes_from = 1;
     root = model_node_add(m, NULL, NODE_DIR, (struct name){0});
     root->versions[0].attr.mode = 0755;
+    m->touched_count = 0;
     return m;
 }
 
 /* --- freeing --------------------------------------------------------------------------------- */
 
+void model_xattrs_unref(struct model_xattrs *x)
+{
+    if (x == NULL || --x->refs > 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < x->count; i++) {
+        mem_free((void *)(uintptr_t)x->list[i].name.bytes);
+        blob_unref(x->list[i].value);
+    }
+    mem_free(x);
+}
+
+void model_locks_unref(struct model_locks *l)
+{
+    if (l != NULL && --l->refs == 0) {
+        mem_free(l);
+    }
+}
+
+static void version_done(struct model_version *v)
+{
+    blob_unref(v->value);
+    model_xattrs_unref(v->xattrs);
+    model_locks_unref(v->locks);
+}
+
+static void life_free(struct model_life *l)
+{
+    mem_free((void *)(uintptr_t)l->name.bytes);
+    mem_free(l);
+}
+
 static void node_free(struct model_node *n)
 {
     for (uint32_t i = 0; i < n->version_count; i++) {
-        blob_unref(n->versions[i].value);
+        version_done(&n->versions[i]);
+    }
+    while (n->life != NULL) {
+        struct model_life *l = n->life;
+
+        n->life = l->before;
+        life_free(l);
     }
     mem_free(n->versions);
     mem_free(n->children);
-    mem_free((void *)(uintptr_t)n->name.bytes);
     mem_free(n);
+}
+
+static void change_done(struct model_change *c)
+{
+    for (uint32_t i = 0; i < c->event_count; i++) {
+        blob_unref(c->events[i].bytes);
+    }
+    mem_free(c->events);
+    mem_free(c->grants);
 }
 
 static void result_free(struct model *m, struct model_result *r)
@@ -210,13 +296,93 @@ void model_free(struct model *m)
     }
     tables_free(m);
     for (uint64_t i = 0; i < m->change_count; i++) {
-        blob_unref(m->changes[i].event);
+        change_done(&m->changes[i]);
     }
     mem_free(m->changes);
+    mem_free(m->touched);
     mem_free(m->epochs);
     mem_free(m->expired);
     buf_done(&m->scratch);
     mem_free(m);
+}
+
+/* --- taking back ----------------------------------------------------------------------------- */
+
+static void child_drop(struct model_node *dir, const struct model_life *l)
+{
+    for (uint32_t i = dir->child_count; i-- > 0;) {
+        if (dir->children[i] == l) {
+            memmove(&dir->children[i], &dir->children[i + 1],
+                    (dir->child_count - i - 1) * sizeof(*dir->children));
+            dir->child_count--;
+            return;
+        }
+    }
+}
+
+static void life_undo(struct model *m, struct model_node *n)
+{
+    struct model_life *l = n->life;
+    struct model_place *p = place_find(m, l->dir, l->name);
+    struct model_life **link = &p->newest;
+    struct model_node *dir;
+
+    while (*link != l) {
+        link = &(*link)->older;
+    }
+    *link = l->older;
+    if (p->newest == NULL) {
+        HASH_DEL(m->places, p);
+        mem_free(p);
+    }
+    HASH_FIND(hh, m->nodes, &l->dir, sizeof(l->dir), dir);
+    if (dir != NULL) { /* else it was made and taken back, too */
+        child_drop(dir, l);
+    }
+    n->life = l->before;
+    life_free(l);
+}
+
+static void node_undo(struct model *m, struct model_node *n)
+{
+    struct model_version *last = model_version_now(n);
+
+    while (n->life != NULL && n->life->from == m->index) {
+        life_undo(m, n);
+    }
+    if (n->born == m->index) {
+        HASH_DEL(m->nodes, n);
+        node_free(n);
+        return;
+    }
+    n->life->to = MODEL_ALIVE; /* whatever is touched was alive before */
+    n->dead = MODEL_ALIVE;
+    if (last->from == m->index) {
+        version_done(last);
+        n->version_count--;
+    }
+}
+
+static int compare_nodes(const void *a, const void *b)
+{
+    uint64_t x = (*(struct model_node *const *)a)->id;
+    uint64_t y = (*(struct model_node *const *)b)->id;
+
+    return x < y ? -1 : x > y;
+}
+
+void model_undo(struct model *m, uint64_t id_next)
+{
+    if (m->touched_count > 0) {
+        qsort(m->touched, m->touched_count, sizeof(struct model_node *), compare_nodes);
+    }
+    for (uint64_t i = 0; i < m->touched_count; i++) {
+        if (i + 1 == m->touched_count || m->touched[i] != m->touched[i + 1]) {
+            node_undo(m, m->touched[i]);
+        }
+    }
+    m->touched_count = 0;
+    m->id_next = id_next;
 }
 
 /* --- forgetting ------------------------------------------------------------------------------ */
@@ -227,7 +393,7 @@ static void versions_prune(struct model_node *n, uint64_t index)
     uint32_t gone = 0;
 
     while (gone + 1 < n->version_count && n->versions[gone + 1].from <= index) {
-        blob_unref(n->versions[gone++].value);
+        version_done(&n->versions[gone++]);
     }
     n->version_count -= gone;
     memmove(n->versions, n->versions + gone, n->version_count * sizeof(*n->versions));
@@ -238,7 +404,7 @@ static void children_prune(struct model_node *n, uint64_t index)
     uint32_t kept = 0;
 
     for (uint32_t i = 0; i < n->child_count; i++) {
-        if (n->children[i]->dead > index) {
+        if (n->children[i]->to > index) {
             n->children[kept++] = n->children[i];
         }
     }
@@ -247,15 +413,31 @@ static void children_prune(struct model_node *n, uint64_t index)
 
 static void place_prune(struct model *m, struct model_place *p, uint64_t index)
 {
-    struct model_node **link = &p->newest;
+    struct model_life **link = &p->newest;
 
-    while (*link != NULL && (*link)->dead > index) {
+    while (*link != NULL && (*link)->to > index) {
         link = &(*link)->older;
     }
-    *link = NULL; /* those before it died earlier still */
+    *link = NULL; /* those before it ended earlier still */
     if (p->newest == NULL) {
         HASH_DEL(m->places, p);
         mem_free(p);
+    }
+}
+
+/* After places and children. */
+static void lives_prune(struct model_node *n, uint64_t index)
+{
+    struct model_life **link = &n->life;
+
+    while (*link != NULL && (*link)->to > index) {
+        link = &(*link)->before;
+    }
+    while (*link != NULL) {
+        struct model_life *l = *link;
+
+        *link = l->before;
+        life_free(l);
     }
 }
 
@@ -275,6 +457,7 @@ void model_prune(struct model *m, uint64_t index)
         children_prune(n, index);
     }
     HASH_ITER (hh, m->nodes, n, n_next) {
+        lives_prune(n, index);
         if (n->dead <= index) {
             HASH_DEL(m->nodes, n);
             node_free(n);
@@ -286,7 +469,7 @@ void model_prune(struct model *m, uint64_t index)
         }
     }
     while (gone < m->change_count && m->changes_from + gone <= index) {
-        blob_unref(m->changes[gone++].event);
+        change_done(&m->changes[gone++]);
     }
     m->change_count -= gone;
     m->changes_from += gone;
@@ -340,7 +523,22 @@ const struct model_version *model_version_at(const struct model_node *n, uint64_
     return n->versions[low].from <= index ? &n->versions[low] : NULL;
 }
 
-const struct model_node *model_place(const struct model *m, uint64_t dir, struct name name)
+const struct model_life *model_life_at(const struct model_node *n, uint64_t index)
+{
+    const struct model_life *l = n->life;
+
+    while (l != NULL && l->from > index) {
+        l = l->before;
+    }
+    return l != NULL && index < l->to ? l : NULL;
+}
+
+struct model_node *model_dir_of(const struct model *m, const struct model_node *n)
+{
+    return model_node_get(m, n->life->dir);
+}
+
+const struct model_life *model_place(const struct model *m, uint64_t dir, struct name name)
 {
     const struct model_place *p = place_find(m, dir, name);
 
@@ -350,19 +548,19 @@ const struct model_node *model_place(const struct model *m, uint64_t dir, struct
 const struct model_node *model_child_at(const struct model *m, uint64_t dir, struct name name,
                                         uint64_t index)
 {
-    const struct model_node *n = model_place(m, dir, name);
+    const struct model_life *l = model_place(m, dir, name);
 
-    while (n != NULL && n->born > index) {
-        n = n->older;
+    while (l != NULL && l->from > index) {
+        l = l->older;
     }
-    return n != NULL && index < n->dead ? n : NULL;
+    return l != NULL && index < l->to ? l->node : NULL;
 }
 
 struct model_node *model_child_get(const struct model *m, uint64_t dir, struct name name)
 {
     const struct model_place *p = place_find(m, dir, name);
 
-    return p != NULL && p->newest->dead == MODEL_ALIVE ? p->newest : NULL;
+    return p != NULL && p->newest->to == MODEL_ALIVE ? p->newest->node : NULL;
 }
 
 const struct model_session *model_session(const struct model *m, uint64_t id)

@@ -12,33 +12,63 @@
 
 /* What the committed entries mean, worked out a second time, with no code of consensus/tree: a toy
  * that keeps every state it went through, so that an answer can be compared with the state at the
- * index it names. It follows docs/PROTOCOL.md.
+ * index it names. It follows docs/PROTOCOL.md, and does everything in the most naive way.
  *
- * Nothing is ever renamed, so a node has one place, (dir, name), from `born` until `dead`; what it
- * was in between is a list of versions. */
+ * A node is there at indexes born <= i < dead. What it was in between is a list of versions, and
+ * where it was a list of lives: it may be renamed. */
 
 #define MODEL_ALIVE UINT64_MAX
+
+/* Extended attributes, and locks, of one version. Never changed; a change makes another. */
+struct model_xattrs {
+    uint32_t refs;
+    uint32_t count;
+    struct xattr list[]; /* owned */
+};
+
+struct model_lock {
+    uint64_t session;
+    struct lock lock;
+    uint64_t index; /* held: of the grant; waiting: at which it queued up */
+};
+
+struct model_locks {
+    uint32_t refs;
+    uint32_t held, waiting;
+    struct model_lock list[]; /* those that are held, then those that wait, longest first */
+};
 
 struct model_version {
     uint64_t from; /* index that made it */
     struct attr attr;
-    struct blob *value; /* NULL is empty */
+    struct blob *value;          /* NULL is empty */
+    struct model_xattrs *xattrs; /* NULL: none */
+    struct model_locks *locks;   /* NULL: none */
+    uint64_t fence;              /* of the newest grant; 0: never locked */
+    uint64_t create_count;
+    bool by_rule; /* ephemeral because of its directory */
+};
+
+struct model_life { /* of a node at one place, at indexes from <= i < to */
+    struct model_node *node;
+    uint64_t dir;
+    struct name name; /* owned; of the root: empty */
+    uint64_t cookie;
+    uint64_t from, to;
+    struct model_life *older;  /* of whoever had the place before */
+    struct model_life *before; /* of the same node, elsewhere */
 };
 
 struct model_node {
     UT_hash_handle hh;
     uint64_t id;
-    uint64_t dir;     /* it is in; of the root: itself */
-    struct name name; /* owned */
     enum node_type type;
-    uint64_t cookie;
-    uint64_t born, dead;            /* it is there at indexes born <= i < dead */
-    struct model_node *older;       /* had the same place before */
+    uint64_t born, dead;
+    struct model_life *life;        /* the newest */
     struct model_version *versions; /* rising */
     uint32_t version_count, version_cap;
-    struct model_node **children; /* ever, by rising cookie; shared with the table of nodes */
+    struct model_life **children; /* ever, by rising cookie; without ".data" */
     uint32_t child_count, child_cap;
-    uint64_t create_count;
 };
 
 struct model_session {
@@ -50,6 +80,8 @@ struct model_session {
     uint64_t dead;               /* index that ended it, or MODEL_ALIVE */
     bool expired;                /* ended by a leader */
     struct model_session *older; /* had the same key */
+    uint32_t label_size;
+    char label[CLIENT_LABEL_SIZE_MAX];
 };
 
 struct model_result_key {
@@ -66,9 +98,20 @@ struct model_result { /* what the first entry of a session's request led to */
     struct blob *request; /* as the entry has it */
 };
 
-struct model_change {   /* what one entry changed */
-    uint64_t dir;       /* 0: nothing */
-    struct blob *event; /* encoded */
+struct model_event {
+    uint64_t dir, from_dir; /* sessions that are subscribed to one of them hear of it */
+    struct blob *bytes;     /* encoded */
+};
+
+struct model_grant { /* of a lock that was waited for */
+    uint64_t session, node, owner;
+    enum lock_kind kind;
+};
+
+struct model_change { /* what one entry changed */
+    uint32_t event_count, grant_count;
+    struct model_event *events;
+    struct model_grant *grants;
 };
 
 struct model;
@@ -93,10 +136,11 @@ uint64_t model_floor(const struct model *m); /* states from here on are known */
 
 const struct model_node *model_node(const struct model *m, uint64_t id); /* ever */
 const struct model_version *model_version_at(const struct model_node *n, uint64_t index);
+const struct model_life *model_life_at(const struct model_node *n, uint64_t index);
 const struct model_node *model_child_at(const struct model *m, uint64_t dir, struct name name,
                                         uint64_t index);
-/* The node that had that place last, and by ->older the ones before. */
-const struct model_node *model_place(const struct model *m, uint64_t dir, struct name name);
+/* The last life at that place, and by ->older the ones before. */
+const struct model_life *model_place(const struct model *m, uint64_t dir, struct name name);
 const struct model_session *model_session(const struct model *m, uint64_t id);
 const struct model_session *model_session_by_key(const struct model *m,
                                                  const struct session_key *key);
@@ -110,10 +154,10 @@ const struct model_session *model_expired(const struct model *m, uint64_t at);
 
 /* --- what the answer must be ----------------------------------------------------------------- */
 
-/* Appends the reply to a LOOKUP, GETATTR, READ, READDIR, PING, INTEREST or FORGET at the state of
- * `index`, with that index. A listing is as long as `count`, what the answer under judgement has.
- */
-void model_read(const struct model *m, uint64_t index, const struct request *q, uint32_t count,
-                struct buf *ret);
+/* Appends the reply to a session's read, PING, INTEREST or FORGET at the state of `index`, with
+ * that index; if the request names an earlier index, with the state of that one. `got` is the
+ * answer under judgement, which tells how much of a list fits. */
+void model_read(const struct model *m, uint64_t index, uint64_t session, const struct request *q,
+                const struct reply *got, struct buf *ret);
 
 #endif

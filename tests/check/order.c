@@ -87,8 +87,8 @@ static uint64_t judge_list(struct order *o, uint64_t i, uint64_t to)
 static uint64_t first_removal(const struct order_place *p, uint64_t from, uint64_t to)
 {
     for (uint64_t k = 0; k < p->life_count; k++) {
-        if (p->lives[k]->dead > from) {
-            return p->lives[k]->dead <= to ? p->lives[k]->dead : from;
+        if (p->lives[k]->to > from) {
+            return p->lives[k]->to <= to ? p->lives[k]->to : from;
         }
     }
     return from;
@@ -220,8 +220,8 @@ static void judge_bundle(struct order *o, uint32_t path, struct bundle *b)
     uint64_t count = 0, alone;
 
     for (uint64_t k = 0; k < p->life_count; k++) {
-        if (p->lives[k]->dead != MODEL_ALIVE) {
-            points[count++] = p->lives[k]->dead;
+        if (p->lives[k]->to != MODEL_ALIVE) {
+            points[count++] = p->lives[k]->to;
         }
     }
     alone = order_match(points, count, b->deletes, b->delete_count, &left);
@@ -235,8 +235,8 @@ static void judge_bundle(struct order *o, uint32_t path, struct bundle *b)
     }
     count = 0;
     for (uint64_t k = 0; k < p->life_count && b->excl; k++) {
-        if (o->owner[p->lives[k]->born] == 0) {
-            points[count++] = p->lives[k]->born;
+        if (o->owner[p->lives[k]->from] == 0) {
+            points[count++] = p->lives[k]->from;
         }
     }
     alone = order_match(points, count, b->makers, b->maker_count, &left);

@@ -55,7 +55,7 @@ static void tokens_note(struct order *o)
         const struct model_change *change = model_change(o->model, i);
         struct txn txn;
 
-        if (change == NULL || change->dir == 0 ||
+        if (change == NULL || change->event_count == 0 ||
             wire_txn_decode(e->body->data, e->body->size, &txn) != 0) {
             continue;
         }
@@ -87,6 +87,12 @@ static void claim(struct order *o, uint64_t i, uint64_t index)
     }
 }
 
+static bool is_at(const struct model_life *l, const struct order_place *p)
+{
+    return l != NULL && l->dir == p->dir && l->name.size == p->name.size &&
+           memcmp(l->name.bytes, p->name.bytes, p->name.size) == 0;
+}
+
 static void find_token(struct order *o, uint64_t i)
 {
     const struct history_op *op = &o->h->ops[i];
@@ -105,8 +111,7 @@ static void find_token(struct order *o, uint64_t i)
         order_finding(o, "twice", op, "it is in the log more than once, first at", t->index,
                       t->count);
     }
-    if (n == NULL || n->dir != p->dir || n->name.size != p->name.size ||
-        memcmp(n->name.bytes, p->name.bytes, p->name.size) != 0) {
+    if (n == NULL || !is_at(model_life_at(n, t->index), p)) {
         order_finding(o, "lost", op, "it went to another file", t->index, t->id);
     }
     claim(o, i, t->index);
@@ -116,30 +121,28 @@ static void find_node(struct order *o, uint64_t i)
 {
     const struct history_op *op = &o->h->ops[i];
     const struct order_place *p = &o->places[op->path];
-    const struct model_node *n = NULL;
+    const struct model_node *n;
+    const struct model_life *l = NULL;
     char text[24] = "";
 
     if (op->outcome != HISTORY_DONE || !op->has_result) {
         return;
     }
     if (op->kind == HISTORY_NUMBER) {
-        n = model_place(o->model, p->dir, (struct name){op->result, op->result_size});
-        if (n != NULL && n->older != NULL) {
-            order_finding(o, "winner", op, "the name was made twice", n->older->born, n->born);
+        l = model_place(o->model, p->dir, (struct name){op->result, op->result_size});
+        if (l != NULL && l->older != NULL) {
+            order_finding(o, "winner", op, "the name was made twice", l->older->from, l->from);
         }
     } else if (op->result_size < sizeof(text)) {
         memcpy(text, op->result, op->result_size);
         n = model_node(o->model, strtoull(text, NULL, 10));
-        if (n != NULL && (n->dir != p->dir || n->name.size != p->name.size ||
-                          memcmp(n->name.bytes, p->name.bytes, p->name.size) != 0)) {
-            n = NULL;
-        }
+        l = n != NULL && is_at(model_life_at(n, n->born), p) ? model_life_at(n, n->born) : NULL;
     }
-    if (n == NULL) {
+    if (l == NULL) {
         order_finding(o, "lost", op, "no entry made it", 0, 0);
         return;
     }
-    claim(o, i, n->born);
+    claim(o, i, l->from);
 }
 
 static void find_entries(struct order *o)
@@ -233,11 +236,11 @@ static void asked_removals(struct order *o)
         const struct order_place *p = &o->places[path];
 
         for (uint64_t k = 0; k < p->life_count; k++) {
-            const struct model_node *n = p->lives[k];
-            const struct removal *r = removal_from(all, count, path, o->asked_ns[n->born]);
+            const struct model_life *l = p->lives[k];
+            const struct removal *r = removal_from(all, count, path, o->asked_ns[l->from]);
 
-            if (n->dead != MODEL_ALIVE && r != NULL && o->asked_ns[n->dead] < r->call_ns) {
-                o->asked_ns[n->dead] = r->call_ns;
+            if (l->to != MODEL_ALIVE && r != NULL && o->asked_ns[l->to] < r->call_ns) {
+                o->asked_ns[l->to] = r->call_ns;
             }
         }
     }

@@ -16,13 +16,13 @@ struct order_place { /* a path */
     bool resolved;   /* its directory is there */
     uint64_t dir;
     struct name name;
-    const struct model_node **lives; /* that had it, by rising `born` */
+    const struct model_life **lives; /* of what had it, oldest first */
     uint64_t life_count;
 };
 
 struct order_change { /* of the names in a directory */
     uint64_t index;
-    const struct model_node *node;
+    const struct model_life *life;
     bool made;
 };
 
@@ -30,7 +30,7 @@ struct order_dir {
     const struct model_node *node; /* NULL: the path is no directory */
     struct order_change *changes;
     uint64_t change_count;
-    const struct model_node ***marks; /* marks[k]: who is there before change k * ORDER_MARK */
+    const struct model_life ***marks; /* marks[k]: who is there before change k * ORDER_MARK */
     uint64_t *mark_sizes;
     uint64_t mark_count;
 };

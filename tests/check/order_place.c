@@ -14,13 +14,13 @@ static bool dir_of(const struct order *o, const char *path, uint64_t *ret_dir, s
     const char *slash;
 
     while ((slash = strchr(path, '/')) != NULL) {
-        const struct model_node *n =
+        const struct model_life *l =
             model_place(o->model, dir, (struct name){path, (uint32_t)(slash - path)});
 
-        if (n == NULL || n->older != NULL || n->dead != MODEL_ALIVE || n->type != NODE_DIR) {
+        if (l == NULL || l->older != NULL || l->to != MODEL_ALIVE || l->node->type != NODE_DIR) {
             return false; /* directories on the way stay what they are */
         }
-        dir = n->id;
+        dir = l->node->id;
         path = slash + 1;
     }
     *ret_dir = dir;
@@ -31,7 +31,7 @@ static bool dir_of(const struct order *o, const char *path, uint64_t *ret_dir, s
 void order_place_find(struct order *o, uint32_t path)
 {
     struct order_place *p = &o->places[path];
-    const struct model_node *newest;
+    const struct model_life *newest;
     uint64_t at;
 
     p->resolved = dir_of(o, o->h->by_number[path]->text, &p->dir, &p->name);
@@ -39,13 +39,13 @@ void order_place_find(struct order *o, uint32_t path)
         return;
     }
     newest = model_place(o->model, p->dir, p->name);
-    for (const struct model_node *n = newest; n != NULL; n = n->older) {
+    for (const struct model_life *l = newest; l != NULL; l = l->older) {
         p->life_count++;
     }
-    p->lives = mem_alloc((p->life_count + 1) * sizeof(const struct model_node *));
+    p->lives = mem_alloc((p->life_count + 1) * sizeof(const struct model_life *));
     at = p->life_count;
-    for (const struct model_node *n = newest; n != NULL; n = n->older) {
-        p->lives[--at] = n;
+    for (const struct model_life *l = newest; l != NULL; l = l->older) {
+        p->lives[--at] = l;
     }
 }
 
@@ -57,7 +57,7 @@ static uint64_t life_from(const struct order_place *p, uint64_t index)
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
 
-        if (p->lives[middle]->dead <= index) {
+        if (p->lives[middle]->to <= index) {
             low = middle + 1;
         } else {
             high = middle;
@@ -75,20 +75,20 @@ uint64_t order_present_at(const struct order_place *p, uint64_t from, uint64_t t
 {
     uint64_t at = life_from(p, from);
 
-    if (at == p->life_count || p->lives[at]->born > to) {
+    if (at == p->life_count || p->lives[at]->from > to) {
         return UINT64_MAX;
     }
-    return higher(from, p->lives[at]->born);
+    return higher(from, p->lives[at]->from);
 }
 
 uint64_t order_absent_at(const struct order_place *p, uint64_t from, uint64_t to)
 {
     uint64_t at = life_from(p, from);
 
-    if (at == p->life_count || p->lives[at]->born > from) {
+    if (at == p->life_count || p->lives[at]->from > from) {
         return from;
     }
-    return p->lives[at]->dead <= to ? p->lives[at]->dead : UINT64_MAX;
+    return p->lives[at]->to <= to ? p->lives[at]->to : UINT64_MAX;
 }
 
 static uint32_t version_from(const struct model_node *n, uint64_t index)
@@ -117,13 +117,15 @@ static bool value_is(const struct model_version *v, const char *value, uint32_t 
 uint64_t order_value_at(const struct order_place *p, const char *value, uint32_t size,
                         uint64_t from, uint64_t to)
 {
-    for (uint64_t at = life_from(p, from); at < p->life_count && p->lives[at]->born <= to; at++) {
-        const struct model_node *n = p->lives[at];
+    for (uint64_t at = life_from(p, from); at < p->life_count && p->lives[at]->from <= to; at++) {
+        const struct model_life *l = p->lives[at];
+        const struct model_node *n = l->node;
+        uint64_t last = to < l->to ? to : l->to - 1;
 
-        for (uint32_t k = version_from(n, from); k < n->version_count && n->versions[k].from <= to;
-             k++) {
+        for (uint32_t k = version_from(n, higher(from, l->from));
+             k < n->version_count && n->versions[k].from <= last; k++) {
             if (value_is(&n->versions[k], value, size)) {
-                return higher(from, n->versions[k].from);
+                return higher(higher(from, l->from), n->versions[k].from);
             }
         }
     }
@@ -140,14 +142,14 @@ static int compare_changes(const void *a, const void *b)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-static void set_change(const struct model_node **set, uint64_t *count, const struct order_change *c)
+static void set_change(const struct model_life **set, uint64_t *count, const struct order_change *c)
 {
     if (c->made) {
-        set[(*count)++] = c->node;
+        set[(*count)++] = c->life;
         return;
     }
     for (uint64_t i = *count; i-- > 0;) {
-        if (set[i] == c->node) {
+        if (set[i] == c->life) {
             set[i] = set[--*count];
             return;
         }
@@ -156,17 +158,17 @@ static void set_change(const struct model_node **set, uint64_t *count, const str
 
 static void dir_marks(struct order_dir *d)
 {
-    const struct model_node **set =
-        mem_alloc((d->change_count + 1) * sizeof(const struct model_node *));
+    const struct model_life **set =
+        mem_alloc((d->change_count + 1) * sizeof(const struct model_life *));
     uint64_t count = 0;
 
     d->mark_count = d->change_count / ORDER_MARK + 1;
-    d->marks = mem_zalloc(d->mark_count * sizeof(const struct model_node **));
+    d->marks = mem_zalloc(d->mark_count * sizeof(const struct model_life **));
     d->mark_sizes = mem_zalloc(d->mark_count * sizeof(*d->mark_sizes));
     for (uint64_t i = 0; i <= d->change_count; i++) {
         if (i % ORDER_MARK == 0) {
-            d->marks[i / ORDER_MARK] = mem_alloc((count + 1) * sizeof(const struct model_node *));
-            memcpy(d->marks[i / ORDER_MARK], set, count * sizeof(const struct model_node *));
+            d->marks[i / ORDER_MARK] = mem_alloc((count + 1) * sizeof(const struct model_life *));
+            memcpy(d->marks[i / ORDER_MARK], set, count * sizeof(const struct model_life *));
             d->mark_sizes[i / ORDER_MARK] = count;
         }
         if (i < d->change_count) {
@@ -185,17 +187,17 @@ static struct order_dir *dir_view(struct order *o, uint32_t path)
         return d;
     }
     o->dir_known[path] = true;
-    if (!p->resolved || p->life_count != 1 || p->lives[0]->type != NODE_DIR) {
+    if (!p->resolved || p->life_count != 1 || p->lives[0]->node->type != NODE_DIR) {
         return d;
     }
-    d->node = p->lives[0];
+    d->node = p->lives[0]->node;
     d->changes = mem_alloc((2 * (uint64_t)d->node->child_count + 1) * sizeof(*d->changes));
     for (uint32_t i = 0; i < d->node->child_count; i++) {
-        const struct model_node *n = d->node->children[i];
+        const struct model_life *l = d->node->children[i];
 
-        d->changes[d->change_count++] = (struct order_change){n->born, n, true};
-        if (n->dead != MODEL_ALIVE) {
-            d->changes[d->change_count++] = (struct order_change){n->dead, n, false};
+        d->changes[d->change_count++] = (struct order_change){l->from, l, true};
+        if (l->to != MODEL_ALIVE) {
+            d->changes[d->change_count++] = (struct order_change){l->to, l, false};
         }
     }
     qsort(d->changes, d->change_count, sizeof(*d->changes), compare_changes);
@@ -299,13 +301,13 @@ static bool all_were_there(const struct order *o, const struct order_dir *d, str
     uint64_t index = from;
 
     while (next_name(&at, end, &name)) {
-        const struct model_node *n = model_place(o->model, d->node->id, name);
+        const struct model_life *l = model_place(o->model, d->node->id, name);
         uint64_t earliest = UINT64_MAX;
         uint64_t lives = 0;
 
-        for (; n != NULL && n->dead > from; n = n->older) {
-            if (n->born <= to) {
-                earliest = n->born;
+        for (; l != NULL && l->to > from; l = l->older) {
+            if (l->from <= to) {
+                earliest = l->from;
                 lives++;
             }
         }
@@ -334,8 +336,8 @@ static bool at_once(const struct order_dir *d, const struct shown *s, uint64_t a
             return false;
         }
         index = d->changes[at].index;
-        sum += d->changes[at].made ? name_hash(d->changes[at].node->name)
-                                   : -name_hash(d->changes[at].node->name);
+        sum += d->changes[at].made ? name_hash(d->changes[at].life->name)
+                                   : -name_hash(d->changes[at].life->name);
         count += d->changes[at].made ? 1 : UINT64_MAX;
     }
 }
@@ -347,19 +349,19 @@ static const char *list_judge(struct order *o, const struct order_dir *d, struct
     uint64_t first = change_after(d, from);
     uint64_t mark = first / ORDER_MARK;
     uint64_t count = d->mark_sizes[mark];
-    const struct model_node **set =
-        mem_alloc((count + ORDER_MARK + 1) * sizeof(const struct model_node *));
+    const struct model_life **set =
+        mem_alloc((count + ORDER_MARK + 1) * sizeof(const struct model_life *));
     struct name wrong = {0};
     uint64_t sum = 0;
     const char *verdict = NULL;
 
-    memcpy(set, d->marks[mark], count * sizeof(const struct model_node *));
+    memcpy(set, d->marks[mark], count * sizeof(const struct model_life *));
     for (uint64_t i = mark * ORDER_MARK; i < first; i++) {
         set_change(set, &count, &d->changes[i]);
     }
     for (uint64_t i = 0; i < count; i++) {
         sum += name_hash(set[i]->name);
-        if (set[i]->dead > to && times_shown(s, name_hash(set[i]->name)) == 0) {
+        if (set[i]->to > to && times_shown(s, name_hash(set[i]->name)) == 0) {
             wrong = set[i]->name;
             verdict = "hidden";
         }

@@ -55,22 +55,121 @@ static bool covers(const struct interest_set *s, uint64_t dir, uint64_t index)
     return false;
 }
 
+static bool concerns(const struct client *c, const struct model_change *change, uint64_t index)
+{
+    if (change == NULL || change->event_count == 0) {
+        return false;
+    }
+    if (c->all == ALL_ON && index > c->all_since) {
+        return true;
+    }
+    for (uint32_t i = 0; i < change->event_count; i++) {
+        const struct model_event *e = &change->events[i];
+
+        if (covers(&c->interest, e->dir, index) ||
+            (e->from_dir != 0 && covers(&c->interest, e->from_dir, index))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 uint64_t client_events_missing(const struct clients *cs, const struct client *c, uint64_t index)
 {
     for (uint64_t i = c->judged_heard + 1; i <= index; i++) {
-        const struct model_change *change = model_change(cs->model, i);
-
-        if (change != NULL && change->dir != 0 && covers(&c->interest, change->dir, i)) {
+        if (concerns(c, model_change(cs->model, i), i)) {
             return i;
         }
     }
     return 0;
 }
 
-const char *client_event_judge(struct clients *cs, struct client *c, const struct record *r)
+/* --- grants ---------------------------------------------------------------------------------- */
+
+static bool is_told(const struct client *c, const struct model_grant *g, uint64_t index)
+{
+    for (uint32_t i = 0; i < c->told_count; i++) {
+        const struct told_grant *t = &c->told[i];
+
+        if (t->index == index && t->grant.node == g->node && t->grant.owner == g->owner &&
+            t->grant.kind == g->kind) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t client_grants_missing(const struct clients *cs, struct client *c, uint64_t index)
+{
+    for (uint64_t i = c->granted_upto + 1; i <= index; i++) {
+        const struct model_change *change = model_change(cs->model, i);
+
+        for (uint32_t k = 0; change != NULL && k < change->grant_count; k++) {
+            if (change->grants[k].session == c->judged_session &&
+                !is_told(c, &change->grants[k], i)) {
+                return i;
+            }
+        }
+    }
+    if (index > c->granted_upto) {
+        c->granted_upto = index;
+        c->told_count = 0;
+    }
+    return 0;
+}
+
+static const char *judge_grant(struct clients *cs, struct client *c, const struct record *r,
+                               const struct event *e)
+{
+    const struct model_change *change = model_change(cs->model, r->index);
+    struct model_grant g = {e->session, e->attr.id, e->xid, (enum lock_kind)e->lock_kind};
+    bool found = false;
+
+    if (r->index <= c->granted_upto || is_told(c, &g, r->index)) {
+        return client_verdict(cs, r, "event-order", "a grant told twice or late");
+    }
+    for (uint32_t k = 0; change != NULL && k < change->grant_count; k++) {
+        const struct model_grant *want = &change->grants[k];
+
+        found = found || (want->session == g.session && want->node == g.node &&
+                          want->owner == g.owner && want->kind == g.kind);
+    }
+    if (!found || g.session != c->judged_session) {
+        return client_verdict(cs, r, "event-content", "a grant that nobody was given");
+    }
+    if (client_grants_missing(cs, c, r->index - 1) != 0) {
+        return client_verdict(cs, r, "event-gap", "an earlier grant was not told");
+    }
+    if (c->told_count < TOLD_MAX) {
+        c->told[c->told_count++] = (struct told_grant){r->index, g};
+    }
+    return NULL;
+}
+
+/* --- changes --------------------------------------------------------------------------------- */
+
+/* The next change of the entry whose changes are being told. */
+static const char *judge_part(struct clients *cs, struct client *c, const struct record *r)
+{
+    const struct model_change *change = model_change(cs->model, r->index);
+    const struct model_event *e = &change->events[c->group_next];
+
+    if (e->bytes->size != r->bytes->size ||
+        memcmp(e->bytes->data, r->bytes->data, r->bytes->size) != 0) {
+        return client_verdict(cs, r, "event-content", "the event is not what entry %llu changed",
+                              (unsigned long long)r->index);
+    }
+    if (++c->group_next == change->event_count) {
+        c->group_index = 0;
+        c->judged_heard = r->index;
+    }
+    return NULL;
+}
+
+static const char *judge_change(struct clients *cs, struct client *c, const struct record *r)
 {
     const struct model_change *change;
-    uint64_t missing;
+    uint64_t missing = 0;
 
     if (r->index <= c->judged_heard) {
         return client_verdict(cs, r, "event-order",
@@ -78,21 +177,80 @@ const char *client_event_judge(struct clients *cs, struct client *c, const struc
                               (unsigned long long)r->index, (unsigned long long)c->judged_heard);
     }
     change = model_change(cs->model, r->index);
-    if (change == NULL || change->dir == 0) {
+    if (change == NULL || change->event_count == 0) {
         return client_verdict(cs, r, "event-content", "entry %llu changed nothing",
                               (unsigned long long)r->index);
     }
-    if (change->event->size != r->bytes->size ||
-        memcmp(change->event->data, r->bytes->data, r->bytes->size) != 0) {
-        return client_verdict(cs, r, "event-content", "the event is not what entry %llu changed",
-                              (unsigned long long)r->index);
+    if (c->all == ALL_ASKED && c->all_first == 0) {
+        c->all_first = r->index; /* the answer tells whether there was one before */
+        c->all_since = r->index - 1;
+        c->all = ALL_ON;
+        c->all_open = true;
+    } else {
+        missing = client_events_missing(cs, c, r->index - 1);
     }
-    missing = client_events_missing(cs, c, r->index - 1);
     if (missing != 0) {
         return client_verdict(cs, r, "event-gap",
                               "the change of index %llu, in a directory of interest, was not told",
                               (unsigned long long)missing);
     }
-    c->judged_heard = r->index;
+    c->group_index = r->index;
+    c->group_next = 0;
+    return judge_part(cs, c, r);
+}
+
+const char *client_event_judge(struct clients *cs, struct client *c, const struct record *r)
+{
+    const char *wrong;
+    struct message m;
+
+    CHECK(codec_decode(r->bytes->data, r->bytes->size, &m) == 0);
+    if (c->group_index != 0 && c->group_index != r->index) {
+        wrong = client_verdict(cs, r, "event-group", "not all that entry %llu changed was told",
+                               (unsigned long long)c->group_index);
+    } else if (m.u.event.kind == CHANGE_GRANT) {
+        wrong = judge_grant(cs, c, r, &m.u.event);
+    } else if (c->group_index != 0) {
+        wrong = judge_part(cs, c, r);
+    } else {
+        wrong = judge_change(cs, c, r);
+    }
+    codec_message_done(&m);
+    return wrong;
+}
+
+/* --- everything ------------------------------------------------------------------------------ */
+
+void client_all_asked(struct client *c)
+{
+    c->all = ALL_ASKED;
+    c->all_first = 0;
+    c->all_open = false;
+}
+
+/* All changes behind `from`, which the answer names, were to be told before it. */
+const char *client_all_answered(struct clients *cs, struct client *c, const struct record *r,
+                                uint64_t asked, uint64_t from)
+{
+    uint64_t upto = c->all_first != 0 ? c->all_first - 1 : r->index;
+
+    if (from < asked || from > r->index) {
+        return client_verdict(cs, r, "event-gap", "changes behind %llu asked for, behind %llu had",
+                              (unsigned long long)asked, (unsigned long long)from);
+    }
+    for (uint64_t i = from + 1; i <= upto; i++) {
+        const struct model_change *change = model_change(cs->model, i);
+
+        if (change != NULL && change->event_count > 0) {
+            return client_verdict(cs, r, "event-gap", "the change of index %llu was not told",
+                                  (unsigned long long)i);
+        }
+    }
+    if (c->all_first == 0) {
+        c->all_since = from;
+        c->judged_heard = r->index > c->judged_heard ? r->index : c->judged_heard;
+    }
+    c->all = ALL_ON;
+    c->all_open = false;
     return NULL;
 }

@@ -17,6 +17,7 @@ enum {
     CLIENT_DIRS_MAX = 24, /* directories that a client asks to hear of when it resumes */
     KNOWN_MAX = 64,
     EXTRAS_MAX = 64,
+    TOLD_MAX = 64,
 };
 
 struct client_op { /* a request that awaits its answer */
@@ -38,6 +39,13 @@ struct interest_set { /* directories of which every change after an index must h
     uint64_t *since;
     uint64_t count, cap, since_cap;
 };
+
+struct told_grant {
+    uint64_t index;
+    struct model_grant grant;
+};
+
+enum all_state { ALL_OFF, ALL_ASKED, ALL_ON }; /* of a subscription to the changes of everything */
 
 struct client {
     uint32_t number;
@@ -69,7 +77,17 @@ struct client {
     /* judgement */
     uint64_t judged_seen;
     uint64_t judged_heard;
+    uint64_t judged_session;
     struct interest_set interest;
+    uint64_t group_index; /* of the entry whose changes are being told; 0: none */
+    uint32_t group_next;
+    enum all_state all;
+    uint64_t all_since;               /* ALL_ON: of the changes behind this */
+    uint64_t all_first;               /* the first that was told, before the answer; 0: none */
+    bool all_open;                    /* ... which has not come */
+    uint64_t granted_upto;            /* all grants up to here were told */
+    struct told_grant told[TOLD_MAX]; /* those behind */
+    uint32_t told_count;
 };
 
 enum record_kind {
@@ -87,7 +105,8 @@ struct record {
     uint32_t sends;
     int err;
     bool resume;
-    bool never; /* LOOSE: no member let it out, so it has no effect */
+    bool asks_all; /* HELLO: OP_EVENTS was sent behind it */
+    bool never;    /* LOOSE: no member let it out, so it has no effect */
     uint64_t session, xid, index;
     uint64_t floor, need;
     uint64_t asked_us, at_us;
@@ -184,6 +203,10 @@ void interest_set_done(struct interest_set *s);
 /* All changes up to `index` of the directories in the set have been told, but those after `heard`.
  * Returns an index that was not, or 0. */
 uint64_t client_events_missing(const struct clients *cs, const struct client *c, uint64_t index);
+uint64_t client_grants_missing(const struct clients *cs, struct client *c, uint64_t index);
+void client_all_asked(struct client *c);
+const char *client_all_answered(struct clients *cs, struct client *c, const struct record *r,
+                                uint64_t asked, uint64_t from);
 const char *client_event_judge(struct clients *cs, struct client *c, const struct record *r);
 
 /* --- client_judge.c --- */

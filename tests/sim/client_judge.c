@@ -22,7 +22,7 @@
  *   session        HELLO finds the session there is; EXPIRED is said of one that ended
  *   expiry         no session is ended sooner than its timeout after it was opened, or after the
  *                  leader that ended it was elected
- *   event-order, event-content, event-gap: see client_events.c
+ *   event-order, event-content, event-gap, event-group: see client_events.c
  *
  * An entry is placed in time by what is certain: it was proposed after its request was first sent,
  * and committed before anybody was told of its index. */
@@ -182,7 +182,6 @@ static const char *judge_read(struct clients *cs, const struct record *r)
 {
     const char *wrong = NULL;
     struct message got, asked;
-    uint32_t count = 0;
 
     cs->counts.reads_checked++;
     if (r->index < r->need) {
@@ -201,11 +200,8 @@ static const char *judge_read(struct clients *cs, const struct record *r)
     }
     CHECK(codec_decode(r->bytes->data, r->bytes->size, &got) == 0);
     CHECK(codec_decode(r->request->data, r->request->size, &asked) == 0);
-    if (r->op == OP_READDIR && r->err == 0) {
-        count = got.u.reply.u.readdir.count;
-    }
     cs->scratch.size = 0;
-    model_read(cs->model, r->index, &asked.u.request, count, &cs->scratch);
+    model_read(cs->model, r->index, r->session, &asked.u.request, &got.u.reply, &cs->scratch);
     if (!same(r->bytes, cs->scratch.data, cs->scratch.size)) {
         wrong = differs(cs, r, "read", cs->scratch.data, cs->scratch.size);
     }
@@ -245,6 +241,24 @@ static bool is_old(const struct clients *cs, const struct record *r)
     return r->sends > 1 || (result != NULL && result->entries > 1);
 }
 
+static const char *judge_all(struct clients *cs, struct client *c, const struct record *r)
+{
+    const char *wrong;
+    struct message asked, got;
+
+    CHECK(codec_decode(r->request->data, r->request->size, &asked) == 0);
+    CHECK(codec_decode(r->bytes->data, r->bytes->size, &got) == 0);
+    wrong = client_all_answered(cs, c, r, asked.u.request.u.events.index_from,
+                                got.u.reply.u.events.index_from);
+    if (wrong == NULL && client_events_missing(cs, c, r->index) != 0) {
+        wrong = client_verdict(cs, r, "event-gap", "answered before all was told");
+    }
+    c->judged_heard = r->index > c->judged_heard ? r->index : c->judged_heard;
+    codec_message_done(&asked);
+    codec_message_done(&got);
+    return wrong;
+}
+
 static const char *judge_session(struct clients *cs, struct client *c, const struct record *r)
 {
     bool old = is_old(cs, r);
@@ -262,6 +276,16 @@ static const char *judge_session(struct clients *cs, struct client *c, const str
         interest_set_clear(&c->interest);
         follow_interest(c, r, true);
         return NULL;
+    }
+    if (c->group_index != 0) {
+        return client_verdict(cs, r, "event-group", "answered amid the changes of entry %" PRIu64,
+                              c->group_index);
+    }
+    if (client_grants_missing(cs, c, r->index) != 0) {
+        return client_verdict(cs, r, "event-gap", "answered before a grant was told");
+    }
+    if (c->all == ALL_ASKED || c->all_open) {
+        return r->op == OP_EVENTS ? judge_all(cs, c, r) : NULL;
     }
     missing = client_events_missing(cs, c, r->index);
     if (missing != 0) {
@@ -347,9 +371,17 @@ static const char *judge_hello(struct clients *cs, struct client *c, const struc
                               c->judged_seen);
     }
     c->judged_seen = r->index;
+    c->judged_session = r->session;
     interest_set_clear(&c->interest);
     c->judged_heard = r->heard != 0 ? r->heard : r->index;
-    if (r->heard != 0) {
+    c->granted_upto = r->index;
+    c->told_count = 0;
+    c->group_index = 0;
+    c->all = ALL_OFF;
+    c->all_open = false;
+    if (r->asks_all) {
+        client_all_asked(c);
+    } else if (r->heard != 0) {
         follow_interest(c, r, false);
     }
     return judge_opened(cs, r);

@@ -207,7 +207,9 @@ static void on_event(struct clients *cs, struct client *c, const struct event *e
                                        .bytes = blob_ref(bytes)});
     told(cs, e->index, now_us);
     c->seen = e->index > c->seen ? e->index : c->seen;
-    c->heard = e->index > c->heard ? e->index : c->heard;
+    if (!e->more && e->kind != CHANGE_GRANT) { /* of half an entry nothing was heard */
+        c->heard = e->index > c->heard ? e->index : c->heard;
+    }
 }
 
 /* --- alarms ---------------------------------------------------------------------------------- */
