@@ -10,6 +10,7 @@
 
 #include "call.h"
 #include "ephemeral.h"
+#include "lock.h"
 
 struct change { /* an event and what it means here */
     struct mount *m;
@@ -89,6 +90,9 @@ static void on_remove(struct change *ch)
         }
         inode_remove(ch->node);
         ch->node->removed_here = ch->own != NULL;
+        if (ch->node->lock_owners != NULL) {
+            lock_on_remove(ch->m, ch->node);
+        }
     }
     if (ch->dir->kernel_refs > 0 && (ch->own == NULL || is_unsettled(ch))) {
         repeat(ch, REPLAY_REMOVE);
@@ -122,6 +126,10 @@ void event_handle(struct mount *m, const struct event *e)
     struct change ch = {.m = m, .e = e, .dir = inode_find(&m->inodes, e->dir)};
     struct call *c;
 
+    if (e->kind == CHANGE_GRANT) {
+        lock_on_grant(m, e);
+        return;
+    }
     if (ch.dir == NULL || e->index <= ch.dir->event_index) {
         return; /* nobody here cares, or it was repeated to us after a reconnect */
     }

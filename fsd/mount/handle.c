@@ -4,6 +4,7 @@
 
 #include "blob.h"
 #include "ephemeral.h"
+#include "lock.h"
 #include "mem.h"
 
 struct handle *handle_new(struct mount *m, enum handle_kind kind, struct inode *i)
@@ -30,6 +31,7 @@ void dir_page_done(struct dir_page *p)
 void handle_free(struct mount *m, struct handle *h)
 {
     DL_DELETE(m->handles, h);
+    lock_handle_gone(m, h);
     blob_unref(h->snapshot);
     stage_done(&h->stage);
     dir_page_done(&h->page);

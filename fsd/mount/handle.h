@@ -45,6 +45,9 @@ struct handle {
     int refused_errno;  /* a write was refused: all of the change is off, unless truncated to 0 */
 
     uint64_t ephemeral; /* node that ends with it; 0: none */
+    bool flocked; /* maybe; then by this owner */
+    uint64_t flock_owner;
+    struct inode_ids posix_owners; /* that locked through it, if its FLUSH is not seen */
 
     struct dir_page page;
     struct handle *prev, *next; /* in mount.handles */

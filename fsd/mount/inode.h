@@ -46,6 +46,8 @@ struct inode {
     uint32_t cuts;        /* truncations that RELEASE commits, or is about to */
     struct call *waiters; /* requests that wait for these to end, see call.h */
 
+    struct lock_owner *lock_owners; /* of this mount, see lock.c */
+
     UT_hash_handle hh;      /* in inodes.by_id */
     UT_hash_handle hh_name; /* in parent->children */
 };

@@ -21,6 +21,7 @@
  *   call.c          one FUSE request until its reply
  *   op_*.c          what each request does
  *   event.c         changes that the member tells of
+ *   lock.c          locks, until the ensemble has decided
  *   linear.c        reads that must not be old
  *   interest.c      which directories it tells of
  *   notify.c        the thread that drops what the kernel cached
@@ -40,6 +41,13 @@ enum {
 };
 
 struct call;
+
+struct locks { /* see lock.c */
+    struct lock_owner *owners;
+    uv_timer_t timer;
+    uint64_t attaches;       /* times that a member was attached to */
+    uint64_t asked, granted; /* questions sent, locks had */
+};
 
 struct mount {
     const struct options *options;
@@ -74,6 +82,7 @@ struct mount {
     uv_timer_t interest_timer;
     struct interest_batch *interest_batches; /* see interest.c */
     struct handle *handles;
+    struct locks locks;
 
     void (*on_live)(void *ctx); /* once, when the mount can be used; then NULL */
     void *live_ctx;
@@ -135,6 +144,10 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t cap);
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
                  int flags);
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock);
+void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock,
+              int sleep);
+void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op);
 extern const struct fuse_lowlevel_ops op_table; /* op_misc.c */
 
 /* Ends a request that made no call. */

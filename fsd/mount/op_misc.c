@@ -89,32 +89,6 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
     op_refuse(req, EOPNOTSUPP);
 }
 
-static void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock)
-{
-    (void)ino;
-    (void)fi;
-    (void)lock;
-    op_refuse(req, EOPNOTSUPP);
-}
-
-static void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock,
-                     int sleep)
-{
-    (void)ino;
-    (void)fi;
-    (void)lock;
-    (void)sleep;
-    op_refuse(req, EOPNOTSUPP);
-}
-
-static void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op)
-{
-    (void)ino;
-    (void)fi;
-    (void)op;
-    op_refuse(req, EOPNOTSUPP);
-}
-
 static void op_bmap(fuse_req_t req, fuse_ino_t ino, size_t block_size, uint64_t index)
 {
     (void)ino;

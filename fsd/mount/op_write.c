@@ -21,6 +21,7 @@
 #include "blob.h"
 #include "call.h"
 #include "err.h"
+#include "lock.h"
 
 enum commit_by { COMMIT_BY_FLUSH, COMMIT_BY_FSYNC, COMMIT_BY_RELEASE }; /* call.flags */
 
@@ -57,6 +58,21 @@ static int commit_succeeded(struct call *c, const struct reply *r)
     return c->flags == COMMIT_BY_FSYNC ? sticky_take(i) : 0;
 }
 
+/* A close gives back the process's fcntl locks, behind what it wrote under them. */
+static void flushed(struct call *c, int err_no)
+{
+    uint64_t owner = c->fi.lock_owner;
+    fuse_req_t req = c->req;
+
+    if (lock_is_unknown(c->inode, LOCK_KIND_POSIX, owner)) {
+        call_reply_errno(c, err_no);
+        return;
+    }
+    lock_give_all(c->m, req, c->inode, LOCK_KIND_POSIX, owner, err_no);
+    c->req = NULL;
+    call_reply_errno(c, 0);
+}
+
 static void on_committed(struct call *c, const struct reply *r)
 {
     struct mount *m = c->m;
@@ -69,7 +85,11 @@ static void on_committed(struct call *c, const struct reply *r)
         i->cuts--;
         handle_free(m, c->handle);
     }
-    call_reply_errno(c, err_no);
+    if (c->flags == COMMIT_BY_FLUSH) {
+        flushed(c, err_no);
+    } else {
+        call_reply_errno(c, err_no);
+    }
     call_wake(m, i);
     inode_unpin(&m->inodes, i);
 }
@@ -226,18 +246,14 @@ static void flush_now(struct call *c)
 {
     struct handle *h = c->handle;
 
-    if (h->refused_errno != 0) {
-        call_reply_errno(c, h->refused_errno);
-        return;
-    }
-    if (h->dirty) {
+    if (h->refused_errno == 0 && h->dirty) {
         commit(c, COMMIT_BY_FLUSH);
         return;
     }
-    if (!h->wrote) {
+    if (h->refused_errno == 0 && !h->wrote) {
         h->flushed_first = true;
     }
-    call_reply_errno(c, 0);
+    flushed(c, h->refused_errno);
 }
 
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

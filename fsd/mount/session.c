@@ -20,6 +20,7 @@
 #include "ephemeral.h"
 #include "err.h"
 #include "limits.h"
+#include "lock.h"
 #include "log.h"
 #include "mem.h"
 #include "mountpoint.h"
@@ -80,6 +81,7 @@ static void finish_when_all_ended(struct mount *m)
     uv_close((uv_handle_t *)&m->fuse_poll, NULL);
     uv_close((uv_handle_t *)&m->interest_timer, NULL);
     uv_close((uv_handle_t *)&m->interrupt_timer, NULL);
+    uv_close((uv_handle_t *)&m->locks.timer, NULL);
     uv_close((uv_handle_t *)&m->live_timer, NULL);
     ephemeral_end(m);
     uv_close((uv_handle_t *)&m->end_timer, NULL);
@@ -134,6 +136,7 @@ static void end(struct mount *m, const char *why)
     m->ending = true;
     m->attached = false;
     m->client = NULL;
+    lock_end(m);
     uv_timer_start(&m->end_timer, on_end_timer, END_WAIT_MS, 0);
     replay_end(m->replay, on_replay_ended, m);
     client_close(client, CLOSE_WAIT_MS, on_client_closed, m);
@@ -207,11 +210,13 @@ static void on_attach(void *ctx, bool fresh)
     if (fresh && m->session != 0) {
         m->session_count++;
         event_forget_all(m);
+        lock_on_session_lost(m);
     }
     m->session = info.session;
     m->value_size_max = info.value_size_max != 0 ? info.value_size_max : VALUE_SIZE_DEFAULT;
     m->attached = true;
     interest_attach(m, fresh);
+    lock_on_attach(m);
     live(m);
 }
 
@@ -314,10 +319,12 @@ static void start(struct mount *m)
     }
     CHECK(uv_timer_init(m->loop, &m->interest_timer) == 0);
     CHECK(uv_timer_init(m->loop, &m->interrupt_timer) == 0);
+    CHECK(uv_timer_init(m->loop, &m->locks.timer) == 0);
     CHECK(uv_timer_init(m->loop, &m->live_timer) == 0);
     CHECK(uv_timer_init(m->loop, &m->end_timer) == 0);
     ephemeral_start(m);
     m->interest_timer.data = m->interrupt_timer.data = m;
+    m->locks.timer.data = m;
     m->live_timer.data = m->end_timer.data = m;
     uv_timer_start(&m->live_timer, on_live_timer, LIVE_WAIT_MS, 0);
 }
