@@ -164,6 +164,7 @@ class Ensemble:
         # The guardian takes all of it down when this process is gone, however it went.
         end, self.guard = os.pipe()
         Worker.inherited = [self.guard]
+        self.processes = []  # beside it, that end with it
         self.guardian = subprocess.Popen(
             ["sh", "-c", "read line; \"$1\" dev down --dir \"$2\" >/dev/null 2>&1; "
              "rm -rf --one-file-system \"$3\"", "sh", ZABCTL, self.dir, self.top],
@@ -298,6 +299,10 @@ class Ensemble:
                 raise Failure(f"in {name}:\n{from_there.decode(errors='replace')}")
 
     def close(self):
+        for p in self.processes:
+            p.terminate()
+        for p in self.processes:
+            p.wait(20)
         os.close(self.guard)
         self.guardian.wait(120)
 
