@@ -50,7 +50,10 @@ static int out_of_time_err(const struct pending *p)
     if (p->end_err != 0) {
         return p->end_err;
     }
-    return op_is_write(p->r.op) && p->sends == 0 ? ERR_NO_QUORUM : ERR_TIMEOUT;
+    if (op_is_write(p->r.op)) {
+        return p->sends == 0 ? ERR_NO_QUORUM : ERR_TIMEOUT;
+    }
+    return p->refused ? ERR_NO_QUORUM : ERR_TIMEOUT;
 }
 
 static void on_request_timer(uv_timer_t *timer)
@@ -208,6 +211,7 @@ static void on_handle_closed(uv_handle_t *handle)
     pending_done(&c->table);
     buf_done(&c->out);
     buf_done(&c->call_frame);
+    buf_done(&c->group);
     mem_free(c->servers);
     mem_free(c);
     if (on_closed != NULL) {

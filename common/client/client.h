@@ -13,8 +13,9 @@
  * Requests are submitted at any time, connected or not. When the stream breaks or goes silent, the
  * client connects to the next server of its list, attaches to its session there and sends again
  * what has no answer; writes carry numbers by which the ensemble recognises a repetition, so each
- * takes effect once. When the session has expired, the unanswered writes end with ERR_EXPIRED and a
- * new session is opened.
+ * takes effect once. A member that says that it has no quorum is left in the same way, once for
+ * each server of the list; then its refusal is the answer, and the next attempt waits a while. When
+ * the session has expired, the unanswered writes end with ERR_EXPIRED and a new session is opened.
  *
  * Every request ends exactly once: with its reply, or ERR_TIMEOUT at its deadline (a write's
  * outcome is then unknown; ERR_NO_QUORUM instead if it certainly never left this process or the
@@ -49,8 +50,10 @@ struct client_conf {
     uint64_t seed;               /* for back-off; the session key is from getrandom(2) */
 };
 
-struct client_ops {                                     /* any may be NULL */
-    void (*on_event)(void *ctx, const struct event *e); /* borrowed for the call */
+struct client_ops { /* any may be NULL */
+    /* Borrowed for the call. The changes of one log entry come in one go, when the last has come:
+     * no other callback between them, and no reply before. */
+    void (*on_event)(void *ctx, const struct event *e);
     /* Attached to a member: `fresh` for a new session (then nothing that was learnt before holds),
      * else the old one, resumed. Requests submitted inside this call go out before the ones that
      * are sent again: the place to declare interest. */

@@ -3,8 +3,8 @@
  *
  * Failure modes: cannot connect, no reply to HELLO, a refusal -> the next server, after a back-off.
  * The stream breaks, carries nonsense, or nothing comes for a while although the member was pinged
- * -> the next server. The session has expired -> its writes end with ERR_EXPIRED, and a session
- * with a new key is opened at the same server.
+ * -> the next server. The member has no quorum -> client_move.c. The session has expired -> its
+ * writes end with ERR_EXPIRED, and a session with a new key is opened at the same server.
  *
  * Each failure goes one way: conn_drop() closes the stream, whose last callback is conn_gone(). */
 #include <sys/random.h>
@@ -14,7 +14,6 @@
 #include "check.h"
 #include "err.h"
 
-static void conn_drop(struct client *c);
 static void conn_gone(struct client *c);
 static void on_connect(void *ctx, int err);
 
@@ -45,7 +44,7 @@ void conn_pump(struct client *c)
 {
     struct pending *p;
 
-    if (c->conn != CONN_ATTACHED || c->closing || c->attaching) {
+    if (c->conn != CONN_ATTACHED || c->closing || c->attaching || c->leaving) {
         return;
     }
     while ((p = pending_next_unsent(&c->table)) != NULL) {
@@ -72,16 +71,20 @@ static void hello_send(struct client *c)
     request_send(c, &r);
 }
 
-static void ping_send(struct client *c)
+/* Nobody waits for the reply, but for a probe's refusal: that something comes is enough. */
+static void ping_send(struct client *c, bool probe)
 {
     struct request r = {
-        .op = OP_PING,
+        .op = probe ? OP_SYNC : OP_PING,
         .xid = c->table.xid_next++,
         .xid_floor = pending_xid_floor(&c->table),
         .deadline_ms = SILENCE_MS_MAX,
     };
 
-    request_send(c, &r); /* nobody waits for the reply: that something comes is enough */
+    if (probe) {
+        c->probe_xid = r.xid;
+    }
+    request_send(c, &r);
 }
 
 /* --- silence ---------------------------------------------------------------------------------- */
@@ -109,6 +112,7 @@ static void on_tick(uv_timer_t *timer)
     uint64_t now = client_now();
     uint64_t progress = stream_progress(c->stream);
     bool stalled = now - c->tick_ms > ping_ms; /* this loop did not run, so it heard nothing */
+    bool probe = move_probe_is_due(c, now, ping_ms);
 
     c->tick_ms = now;
     if (progress != c->progress || stalled) {
@@ -117,8 +121,8 @@ static void on_tick(uv_timer_t *timer)
     }
     if (now - c->heard_ms >= silence_ms) {
         conn_drop(c);
-    } else if (stalled || now - c->heard_ms >= ping_ms || now - c->spoke_ms >= ping_ms) {
-        ping_send(c);
+    } else if (probe || stalled || now - c->heard_ms >= ping_ms || now - c->spoke_ms >= ping_ms) {
+        ping_send(c, probe);
     }
 }
 
@@ -178,7 +182,7 @@ static void session_expired(struct client *c)
 
 /* --- receiving -------------------------------------------------------------------------------- */
 
-static void index_learn(struct client *c, uint64_t index)
+void conn_index_learn(struct client *c, uint64_t index)
 {
     if (index > c->index_seen) {
         c->index_seen = index;
@@ -192,7 +196,7 @@ static void hello_reply(struct client *c, const struct message *m)
     if (m->kind != MESSAGE_REPLY || r->op != OP_HELLO || r->xid != c->hello_xid) {
         conn_drop(c);
     } else if (r->err == 0) {
-        index_learn(c, r->index);
+        conn_index_learn(c, r->index);
         session_attached(c, r);
     } else if (r->err == ERR_EXPIRED && c->opened) {
         session_expired(c);
@@ -213,12 +217,19 @@ static void reply_receive(struct client *c, struct reply *r)
 {
     struct pending *p = pending_find(&c->table, r->xid);
 
-    index_learn(c, r->index);
+    conn_index_learn(c, r->index);
+    if (r->xid == c->probe_xid) {
+        move_on_probe(c, r);
+        return;
+    }
     if (p == NULL) {
         return; /* ended meanwhile, or a ping */
     }
     if (p->r.op != r->op || !p->sent) {
         conn_drop(c);
+        return;
+    }
+    if (move_on_reply(c, p, r)) {
         return;
     }
     r->err = reply_err(p, r->err);
@@ -229,12 +240,15 @@ static void message_receive(struct client *c, struct message *m)
 {
     switch (m->kind) {
     case MESSAGE_REPLY:
-        reply_receive(c, &m->u.reply);
+        if (group_is_open(c)) {
+            conn_drop(c);
+        } else {
+            reply_receive(c, &m->u.reply);
+        }
         return;
     case MESSAGE_EVENT:
-        index_learn(c, m->u.event.index);
-        if (c->ops.on_event != NULL && !c->closing) {
-            c->ops.on_event(c->ctx, &m->u.event);
+        if (!group_event(c, &m->u.event)) {
+            conn_drop(c);
         }
         return;
     case MESSAGE_REQUEST:
@@ -297,7 +311,7 @@ static void on_connect(void *ctx, int err)
     }
 }
 
-static void conn_drop(struct client *c)
+void conn_drop(struct client *c)
 {
     c->conn = CONN_CLOSING;
     uv_timer_stop(&c->conn_timer);
@@ -335,6 +349,8 @@ static void conn_gone(struct client *c)
 
     c->stream = NULL;
     c->was_attached = false;
+    c->leaving = false;
+    group_drop(c);
     pending_mark_all_unsent(&c->table);
     if (c->close_begun) {
         client_end_handles(c);

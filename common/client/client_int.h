@@ -37,6 +37,8 @@ enum {
     PING_MS_MAX = 1000,    /* or a sixth of the session timeout: at most so long without a word */
     SILENCE_MS_MAX = 3000, /* or a third: then the member is taken for dead */
     OUT_SIZE_KEEP = 256 << 10, /* a larger buffer for encoding is not kept */
+    MOVE_WAIT_MS_MIN = 1000,   /* at a member without a quorum, when no other has one either */
+    MOVE_WAIT_MS_MAX = 16 * 1000,
 };
 
 struct client {
@@ -78,6 +80,19 @@ struct client {
     uint64_t tick_ms;     /* the last tick */
     uint64_t progress;    /* stream_progress() then */
 
+    /* Leaving a member without a quorum, client_move.c. */
+    bool leaving;            /* nothing more is sent on this stream, which ends in this turn */
+    uint32_t moves;          /* since a write or a barrier went well, or all servers were asked */
+    uint32_t move_laps;      /* so often were all asked in vain */
+    uint64_t move_after_ms;  /* not before */
+    uint64_t probe_xid;      /* of the newest probe */
+    uint64_t probed_write;   /* the oldest write without an answer at the last tick; 0: none */
+    uint64_t probe_after_ms; /* the next probe, if that one has none yet */
+
+    /* Events of a group that is not complete, client_group.c. */
+    struct buf group;
+    uint64_t group_index;
+
     /* Requests. */
     struct pending_table table;
     uv_timer_t request_timer;
@@ -108,7 +123,20 @@ void conn_new_key(struct client *c);
 void conn_start(struct client *c);
 void conn_send(struct client *c, struct pending *p); /* ATTACHED, and pending_may_send() */
 void conn_pump(struct client *c);                    /* sends what may be sent, if ATTACHED */
-void conn_end(struct client *c); /* client_end_handles() follows, if not this very call */
+void conn_end(struct client *c);  /* client_end_handles() follows, if not this very call */
+void conn_drop(struct client *c); /* ends the stream; another is sought */
 uint64_t conn_idle_ms(const struct client *c); /* since the last byte from a member */
+void conn_index_learn(struct client *c, uint64_t index);
+
+/* client_group.c */
+bool group_event(struct client *c, const struct event *e); /* false: not what a member sends */
+bool group_is_open(const struct client *c);
+void group_drop(struct client *c);
+
+/* client_move.c */
+/* True: the member is left, and the request that it refused waits for the next one. */
+bool move_on_reply(struct client *c, struct pending *p, const struct reply *r);
+bool move_probe_is_due(struct client *c, uint64_t now, uint64_t wait_ms); /* once a tick */
+void move_on_probe(struct client *c, const struct reply *r);
 
 #endif

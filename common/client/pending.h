@@ -28,7 +28,8 @@ struct pending {
     void *arg;
     uint64_t deadline_ms; /* on the clock of the caller */
     int end_err;          /* when the deadline comes; 0: as for any request out of time */
-    uint32_t sends;       /* on so many streams */
+    uint32_t sends;       /* on so many streams, but for those whose member refused it */
+    bool refused;         /* by a member without a quorum */
     bool sent;            /* on the stream of now */
     bool unsent;          /* waits in its class's queue; neither: given up */
 

@@ -47,6 +47,9 @@ Test(client_session, a_refusal_of_a_write_that_was_sent_before_leaves_its_outcom
     RUN_UNTIL(&f, f.servers[1].count == 3);
     reply_to(&f.servers[1], 1, ERR_NO_QUORUM, 0);
     reply_to(&f.servers[1], 2, ERR_NO_QUORUM, 0);
+    RUN_UNTIL(&f, f.servers[0].count == 5); /* HELLO and both */
+    reply_to(&f.servers[0], 3, ERR_NO_QUORUM, 0);
+    reply_to(&f.servers[0], 4, ERR_NO_QUORUM, 0);
     RUN_UNTIL(&f, ended == 2);
     cr_assert_eq(again.err, ERR_TIMEOUT);
     cr_assert_eq(once.err, ERR_NO_QUORUM);
