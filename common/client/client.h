@@ -95,6 +95,8 @@ int client_call(struct client *c, const struct request *r, struct reply *ret);
 /* Walks an absolute path ("/a/b") by lookups, with client_call(). A trailing slash asks for a
  * directory. Errors: of the lookups, ERR_INVAL for a path that is not absolute. */
 int client_walk(struct client *c, const char *path, struct attr *ret);
+/* ... as of the index `at`; 0: now. */
+int client_walk_at(struct client *c, const char *path, uint64_t at, struct attr *ret);
 /* The directory that holds the last name of `path`, and that name (into `path`). */
 int client_walk_parent(struct client *c, const char *path, struct attr *ret_dir,
                        struct name *ret_name);

@@ -74,9 +74,9 @@ static int call_for_attr(struct client *c, const struct request *r, struct attr 
 }
 
 /* From the root over the names of `path` that begin before `end`. */
-static int walk(struct client *c, const char *path, const char *end, struct attr *ret)
+static int walk(struct client *c, const char *path, const char *end, uint64_t at, struct attr *ret)
 {
-    struct request root = {.op = OP_GETATTR, .u.getattr.id = TREE_ROOT_ID};
+    struct request root = {.op = OP_GETATTR, .u.getattr = {TREE_ROOT_ID, at}};
     struct attr attr;
     struct name name;
     int err;
@@ -86,7 +86,7 @@ static int walk(struct client *c, const char *path, const char *end, struct attr
     }
     err = call_for_attr(c, &root, &attr);
     while (err == 0 && path_next(&path, &name) && name.bytes < end) {
-        struct request lookup = {.op = OP_LOOKUP, .u.lookup = {attr.id, name}};
+        struct request lookup = {.op = OP_LOOKUP, .u.lookup = {attr.id, name, at}};
 
         err = attr.type == NODE_DIR ? call_for_attr(c, &lookup, &attr) : ERR_NOTDIR;
     }
@@ -98,9 +98,14 @@ static int walk(struct client *c, const char *path, const char *end, struct attr
 
 int client_walk(struct client *c, const char *path, struct attr *ret)
 {
+    return client_walk_at(c, path, 0, ret);
+}
+
+int client_walk_at(struct client *c, const char *path, uint64_t at, struct attr *ret)
+{
     const char *end = path + strlen(path);
     struct attr attr;
-    int err = walk(c, path, end, &attr);
+    int err = walk(c, path, end, at, &attr);
 
     if (err == 0 && end[-1] == '/' && attr.type != NODE_DIR) {
         err = ERR_NOTDIR;
@@ -124,7 +129,7 @@ int client_walk_parent(struct client *c, const char *path, struct attr *ret_dir,
     if (name.size == 0) {
         return ERR_INVAL; /* the root is in no directory */
     }
-    err = walk(c, path, name.bytes, &dir);
+    err = walk(c, path, name.bytes, 0, &dir);
     if (err == 0 && dir.type != NODE_DIR) {
         err = ERR_NOTDIR;
     }

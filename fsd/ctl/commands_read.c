@@ -30,7 +30,7 @@ int ctl_run_get(const struct ctl_args *args, struct ctl_session *s, char **words
     const char *path = words[0];
     struct attr attr;
     struct reply reply;
-    int err = client_walk(s->client, path, &attr);
+    int err = client_walk_at(s->client, path, args->at, &attr);
 
     if (err == 0 && attr.type == NODE_DIR) {
         err = ERR_ISDIR;
@@ -38,7 +38,7 @@ int ctl_run_get(const struct ctl_args *args, struct ctl_session *s, char **words
     if (err != 0) {
         return ctl_fail(path, err);
     }
-    struct request read = {.op = OP_READ, .u.read.id = attr.id};
+    struct request read = {.op = OP_READ, .u.read = {attr.id, args->at}};
 
     err = client_call(s->client, &read, &reply);
     if (err != 0) {
@@ -87,7 +87,7 @@ static int list_directory(struct ctl_session *s, const struct ctl_args *args, co
 {
     struct request request = {
         .op = OP_READDIR,
-        .u.readdir = {.dir = dir, .size_max = READDIR_SIZE_MAX},
+        .u.readdir = {.dir = dir, .size_max = READDIR_SIZE_MAX, .at = args->at},
     };
     bool first = true;
     bool end = false;
@@ -118,7 +118,7 @@ int ctl_run_ls(const struct ctl_args *args, struct ctl_session *s, char **words)
     struct name name = last_name(path);
     struct attr attr;
     int code = CTL_OK;
-    int err = client_walk(s->client, path, &attr);
+    int err = client_walk_at(s->client, path, args->at, &attr);
 
     if (err != 0) {
         return ctl_fail(path, err);
@@ -148,6 +148,10 @@ static void print_stat(const char *path, const struct attr *attr)
     printf("mode     %04o %s\n", attr->mode, mode);
     printf("owner    %u:%u\n", attr->uid, attr->gid);
     printf("links    %u\n", attr->nlink);
+    printf("life     %s\n", print_life(attr->life));
+    if (attr->owner != 0) {
+        printf("session  %" PRIu64 "\n", attr->owner);
+    }
     printf("version  %" PRIu64 "\n", attr->version);
     printf("cversion %" PRIu64 "\n", attr->cversion);
     printf("aversion %" PRIu64 "\n", attr->aversion);
@@ -163,7 +167,7 @@ int ctl_run_stat(const struct ctl_args *args, struct ctl_session *s, char **word
 {
     struct name name = last_name(words[0]);
     struct attr attr;
-    int err = client_walk(s->client, words[0], &attr);
+    int err = client_walk_at(s->client, words[0], args->at, &attr);
 
     if (err != 0) {
         return ctl_fail(words[0], err);

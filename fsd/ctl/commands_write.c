@@ -1,54 +1,18 @@
-/* Commands that change the tree: set, create, mkdir, rm. Each change is one request, so a command
+/* Commands that change the tree: set, mkdir, rm. Each change is one request, so a command
  * that fails half-way (mkdir -p, rm -r) leaves what it had done. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "bytes.h"
 #include "ctl.h"
 #include "err.h"
 #include "mem.h"
 #include "name.h"
 #include "print.h"
 
-/* The VALUE argument: none is empty, "-" is standard input to its end. */
-static int take_value(const char *word, struct blob **ret)
-{
-    struct buf b = {0};
-
-    if (word == NULL || strcmp(word, "-") != 0) {
-        *ret = word != NULL && word[0] != '\0' ? blob_new(word, strlen(word)) : NULL;
-        return CTL_OK;
-    }
-    while (b.size <= VALUE_SIZE_MAX) {
-        uint8_t chunk[16 << 10];
-        ssize_t n = read(STDIN_FILENO, chunk, sizeof(chunk));
-
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            int err_no = errno;
-
-            buf_done(&b);
-            return ctl_fail_errno("standard input", err_no);
-        }
-        if (n == 0) {
-            *ret = b.size > 0 ? blob_new(b.data, b.size) : NULL;
-            buf_done(&b);
-            return CTL_OK;
-        }
-        buf_put(&b, chunk, (size_t)n);
-    }
-    buf_done(&b);
-    return ctl_fail("standard input", ERR_TOOBIG);
-}
-
-/* Fills a CREATE for the last name of `path`. A trailing '#' asks for a number. */
-static int prepare_create(struct ctl_session *s, const char *path, enum node_type type,
-                          uint32_t mode, struct request *ret)
+int ctl_prepare_create(struct ctl_session *s, const char *path, enum node_type type, uint32_t mode,
+                       struct request *ret)
 {
     struct attr dir;
     struct name name;
@@ -59,9 +23,6 @@ static int prepare_create(struct ctl_session *s, const char *path, enum node_typ
     }
     struct name_template template = name_template_parse(name.bytes, name.size);
 
-    if (template.ephemeral) {
-        return ERR_UNSUPPORTED; /* it would end with this process */
-    }
     *ret = (struct request){
         .op = OP_CREATE,
         .u.create = {.dir = dir.id,
@@ -70,7 +31,8 @@ static int prepare_create(struct ctl_session *s, const char *path, enum node_typ
                      .mode = mode,
                      .uid = (uint32_t)geteuid(),
                      .gid = (uint32_t)getegid(),
-                     .flags = template.sequential ? CREATE_SEQUENTIAL : 0},
+                     .flags = template.sequential ? CREATE_SEQUENTIAL : 0,
+                     .life = template.ephemeral ? LIFE_SESSION : LIFE_PERMANENT},
     };
     return 0;
 }
@@ -79,7 +41,7 @@ static int create_node(struct ctl_session *s, const char *path, enum node_type t
                        struct blob *value, struct reply *ret)
 {
     struct request request;
-    int err = prepare_create(s, path, type, mode, &request);
+    int err = ctl_prepare_create(s, path, type, mode, &request);
 
     if (err != 0) {
         return err;
@@ -88,7 +50,7 @@ static int create_node(struct ctl_session *s, const char *path, enum node_type t
     return client_call(s->client, &request, ret);
 }
 
-static void print_created(const struct ctl_args *args, const struct reply *reply, bool name_only)
+void ctl_print_created(const struct ctl_args *args, const struct reply *reply, bool name_only)
 {
     if (ctl_wants_json(args)) {
         print_json_node(stdout, &reply->u.create.name, &reply->u.create.attr);
@@ -97,26 +59,6 @@ static void print_created(const struct ctl_args *args, const struct reply *reply
         print_name(stdout, &reply->u.create.name);
         putchar('\n');
     }
-}
-
-int ctl_run_create(const struct ctl_args *args, struct ctl_session *s, char **words)
-{
-    struct blob *value = NULL;
-    struct reply reply;
-    int code = take_value(words[1], &value);
-
-    if (code != CTL_OK) {
-        return code;
-    }
-    int err = create_node(s, words[0], NODE_FILE, 0644, value, &reply);
-
-    blob_unref(value);
-    if (err != 0) {
-        return ctl_fail(words[0], err);
-    }
-    print_created(args, &reply, true);
-    codec_reply_done(&reply);
-    return CTL_OK;
 }
 
 /* Sets an existing file's value. */
@@ -171,7 +113,7 @@ int ctl_run_set(const struct ctl_args *args, struct ctl_session *s, char **words
     if ((args->seen & CTL_OPT_CREATE) != 0 && (args->seen & CTL_OPT_IF_VERSION) != 0) {
         return ctl_usage("set: --create and --if-version exclude each other");
     }
-    code = take_value(words[1], &value);
+    code = ctl_take_value(words[1], &value);
     if (code != CTL_OK) {
         return code;
     }
@@ -247,7 +189,7 @@ int ctl_run_mkdir(const struct ctl_args *args, struct ctl_session *s, char **wor
     if (err != 0) {
         return ctl_fail(path, err);
     }
-    print_created(args, &reply, path[strlen(path) - 1] == '#');
+    ctl_print_created(args, &reply, path[strlen(path) - 1] == '#');
     codec_reply_done(&reply);
     return CTL_OK;
 }

@@ -4,16 +4,27 @@
 
 #include "ctl.h"
 
+#define AT_TEXT                                                                                    \
+    "  --at INDEX      as it was when the log had this index; the member must remember so far\n"   \
+    "                  back (log tells)\n"
+#define HOLD_TEXT                                                                                  \
+    "COMMAND gets the signals that zabctl gets. If the session is lost, the file removed, or "     \
+    "half\n"                                                                                       \
+    "of the --ttl has passed without an answer of the ensemble, COMMAND is ended, by SIGTERM "     \
+    "and\n"                                                                                        \
+    "after another quarter by SIGKILL, before anybody else can be given what it held: exit 76.\n"  \
+    "Unless standard input is a terminal, all that COMMAND started is ended with it.\n\n"
+
 const struct ctl_command ctl_commands[] = {
     {.name = "get",
-     .options = CTL_OPT_GLOBAL,
+     .options = CTL_OPT_GLOBAL | CTL_OPT_AT,
      .words_min = 1,
      .words_max = 1,
      .run = ctl_run_get,
-     .synopsis = "get PATH",
+     .synopsis = "get [--at INDEX] PATH",
      .summary = "print the value of a file, or the target of a symbolic link",
-     .text = "The bytes are printed as they are; no newline is added.\n"
-             "With --json: {\"path\",\"version\",\"size\",\"value\"}.\n"},
+     .text = "The bytes are printed as they are; no newline is added.\n\n" AT_TEXT
+             "\nWith --json: {\"path\",\"version\",\"size\",\"value\"}.\n"},
     {.name = "set",
      .options = CTL_OPT_GLOBAL | CTL_OPT_CREATE | CTL_OPT_IF_VERSION,
      .words_min = 1,
@@ -28,18 +39,26 @@ const struct ctl_command ctl_commands[] = {
          "  --if-version N  only if the file's version is N (see stat), else ESTALE\n\n"
          "With --json: {\"version\",\"index\"} of the new value.\n"},
     {.name = "create",
-     .options = CTL_OPT_GLOBAL,
+     .options = CTL_OPT_GLOBAL | CTL_OPT_EPHEMERAL | CTL_OPT_TTL,
      .words_min = 1,
      .words_max = 2,
+     .takes_command = true,
+     .without_session = true,
      .run = ctl_run_create,
-     .synopsis = "create PATH [VALUE|-]",
+     .synopsis = "create [--ephemeral [--ttl SECONDS]] PATH [VALUE|-] [-- COMMAND ...]",
      .summary = "create a file that must not exist, and print its name",
      .text =
          "Of many that create the same PATH one succeeds, the others get EEXIST.\n"
          "A PATH that ends in '#' gets the directory's next number in its place (job-# becomes\n"
          "job-0000000012). The name printed is the real one, without its directory.\n"
-         "Ephemeral names (ending in '@') are not supported here.\n"
-         "VALUE as for set. With --json: the new node as an object.\n"},
+         "VALUE as for set. With --json: the new node as an object.\n\n"
+         "  --ephemeral     the file is there for as long as zabctl is: it prints the name, then\n"
+         "                  waits for SIGINT, SIGTERM or SIGHUP (exit 0), or runs COMMAND and\n"
+         "                  ends with it. A PATH that ends in '@' (web1@, job-#@) means the same\n"
+         "  --ttl SECONDS   after so long without a word from this machine the ensemble removes\n"
+         "                  the file by itself; default 10\n\n" HOLD_TEXT
+         "COMMAND has in its environment ZABFS_PATH, the real path, and ZABFS_FENCE, the index at\n"
+         "which the file was created, a number that only rises.\n"},
     {.name = "mkdir",
      .options = CTL_OPT_GLOBAL | CTL_OPT_PARENTS,
      .words_min = 1,
@@ -60,26 +79,179 @@ const struct ctl_command ctl_commands[] = {
      .summary = "remove a file or symbolic link, with -r a directory",
      .text =
          "  -r, --recursive  a directory with all that is in it; not atomic: one node at a time\n"},
+    {.name = "mv",
+     .options = CTL_OPT_GLOBAL | CTL_OPT_NO_REPLACE | CTL_OPT_EXCHANGE,
+     .words_min = 2,
+     .words_max = 2,
+     .run = ctl_run_mv,
+     .synopsis = "mv [--no-replace | --exchange] PATH TARGET",
+     .summary = "rename a file, or a directory with all that is in it, in one step",
+     .text =
+         "If TARGET is a directory PATH is moved into it. A file at TARGET is replaced: nobody\n"
+         "sees the name missing, and it keeps its id and its watchers, with the new value.\n\n"
+         "  --no-replace    EEXIST if TARGET is there already\n"
+         "  --exchange      PATH and TARGET, which are both there, change places\n\n"
+         "With --json: the node at its new place as an object.\n"},
+    {.name = "append",
+     .options = CTL_OPT_GLOBAL,
+     .words_min = 1,
+     .words_max = 2,
+     .run = ctl_run_append,
+     .synopsis = "append PATH [VALUE|-]",
+     .summary = "put bytes behind the value of a file",
+     .text =
+         "Of many that append at the same time none overwrites another's. No newline is added.\n"
+         "With --json: {\"version\",\"size\",\"index\"} of the new value.\n"},
+    {.name = "attr",
+     .options = CTL_OPT_GLOBAL,
+     .words_min = 2,
+     .words_max = 4,
+     .run = ctl_run_attr,
+     .synopsis = "attr get PATH NAME | set PATH NAME [VALUE|-] | rm PATH NAME | ls PATH",
+     .summary = "look at and change the extended attributes of a node",
+     .text =
+         "A NAME begins with \"user.\", as with getfattr(1). get prints the value as it is; ls\n"
+         "prints names, with --json names and values.\n\n"
+         "Some have a meaning:\n"
+         "  user.zabfs.quota      of a directory: BYTES NODES that may be below it, like \"10M "
+         "1000\";\n"
+         "                        either may be - for no limit\n"
+         "  user.zabfs.ephemeral  of a directory: \"open\" or \"session\"; files that are created "
+         "in it\n"
+         "                        end with the open file, or with the session, that made them\n"
+         "  user.zabfs.fence      of a file, only to get: the index of the newest lock granted on "
+         "it\n"},
+    {.name = "txn",
+     .options = CTL_OPT_GLOBAL,
+     .words_min = 0,
+     .words_max = 1,
+     .run = ctl_run_txn,
+     .synopsis = "txn [FILE]",
+     .summary = "carry out several changes in one step, all or none",
+     .text =
+         "FILE, or standard input, has one change a line:\n\n"
+         "  check PATH [VERSION]          the node is there, and has this version\n"
+         "  absent PATH                   nothing is there\n"
+         "  create PATH [VALUE]           a file; PATH may end in '#'\n"
+         "  mkdir PATH\n"
+         "  symlink PATH TARGET\n"
+         "  set PATH VALUE [if VERSION]\n"
+         "  append PATH VALUE\n"
+         "  delete PATH [VERSION]         a file, a link or an empty directory\n"
+         "  rename PATH PATH\n\n"
+         "Empty lines and lines that begin with '#' do not count. A word with blanks stands in\n"
+         "double quotes, in which \\n \\t \\r \\\\ \\\" and \\xHH stand for one byte. Each line "
+         "sees what\n"
+         "the ones above it did. Nobody else sees a part of it.\n\n"
+         "Printed are \"ok INDEX\" and for each line its path, with the name as made, and its\n"
+         "version. What is refused is told with its line, and nothing was done (exit 1; 2 for a\n"
+         "FILE that is not understood).\n"
+         "With --json: {\"index\",\"steps\":[{\"line\",\"name\",\"id\",\"version\"}]}.\n"},
+    {.name = "lock",
+     .options = CTL_OPT_SERVERS | CTL_OPT_DEADLINE | CTL_OPT_SHARED | CTL_OPT_WAIT |
+                CTL_OPT_NONBLOCK | CTL_OPT_TTL,
+     .words_min = 1,
+     .words_max = 1,
+     .takes_command = true,
+     .without_session = true,
+     .run = ctl_run_lock,
+     .synopsis =
+         "lock [--shared] [--wait SECONDS | --nonblock] [--ttl SECONDS] PATH -- COMMAND ...",
+     .summary = "run a command while holding the lock of a file",
+     .text =
+         "The lock is that of flock(1) on any mount, and excludes it. The file is created if it "
+         "is\n"
+         "missing, and stays. Who waits longest comes first.\n\n"
+         "  --shared        together with others that want it shared\n"
+         "  --wait SECONDS  give up after this time; without it, wait for as long as it takes\n"
+         "  --nonblock      give up at once\n"
+         "  --ttl SECONDS   after so long without a word from this machine the ensemble gives the\n"
+         "                  lock to the next; default 10\n\n" HOLD_TEXT
+         "COMMAND has in its environment ZABFS_LOCK, the path, and ZABFS_FENCE, the index at "
+         "which\n"
+         "the lock was granted: a number that rises with each grant. Hand it to whatever the lock\n"
+         "protects, and let that refuse a lower one than it has seen: then even a holder that\n"
+         "stood still and wakes up late does no harm.\n\n"
+         "Exit code: that of COMMAND; 128 and the number of the signal that ended it, or that "
+         "came\n"
+         "while waiting; 75 the lock was not to be had; 76 it was lost while COMMAND ran; 126, "
+         "127\n"
+         "COMMAND cannot be run, or found; 1 nothing was run for another reason; 2 wrong usage.\n"},
+    {.name = "locks",
+     .options = CTL_OPT_GLOBAL,
+     .words_min = 0,
+     .words_max = 1,
+     .run = ctl_run_locks,
+     .synopsis = "locks [PATH]",
+     .summary = "who holds and who waits for locks, on one file or on all",
+     .text =
+         "One line for each, those that hold before those that wait, in the order of the queue:\n\n"
+         "  holds exclusive flock pid=812 session=40 fence=97 label=\"web1:/mnt/zabfs\" "
+         "/jobs/lock\n"
+         "  waits shared flock pid=4711 session=52 since=99 label=\"zabctl@web2\" /jobs/lock\n\n"
+         "pid is of the process on the machine that label names; fence and since are the log\n"
+         "indexes of the grant and of the question. A lock of fcntl(2) is posix, and has bytes=.\n"
+         "With --json: an array of objects.\n"},
+    {.name = "watch",
+     .options = CTL_OPT_GLOBAL | CTL_OPT_RECURSIVE | CTL_OPT_FROM | CTL_OPT_COUNT,
+     .words_min = 1,
+     .words_max = 1,
+     .takes_command = true,
+     .without_session = true,
+     .run = ctl_run_watch,
+     .synopsis = "watch [-r] [--from INDEX] [--count N] PATH [-- COMMAND ...]",
+     .summary = "print every change of a node and of what is in it, or run a command for each",
+     .text =
+         "PATH need not exist yet. Each change comes once and in the order of the log, also when\n"
+         "the member that is asked goes away. Lines are INDEX KIND PATH, for a move INDEX move\n"
+         "FROM TO; KIND is create, set, setattr, remove or move.\n"
+         "`zabctl: watching from index N` on standard error says that it has begun.\n\n"
+         "  -r, --recursive  of all that is below PATH, too\n"
+         "  --from INDEX     begin with what changed after INDEX (as sync --json prints it)\n"
+         "  --count N        end after N changes (exit 0)\n\n"
+         "What a member no longer remembers, after a long time without connection or with an old\n"
+         "INDEX, is told as LAST gap FIRST: changes with these indexes may be missing; look "
+         "again.\n\n"
+         "COMMAND is run for one change after the other, with ZABFS_INDEX, ZABFS_KIND, "
+         "ZABFS_PATH,\n"
+         "ZABFS_FROM (of a move), ZABFS_TYPE, ZABFS_VERSION, ZABFS_SIZE and ZABFS_SESSION in its\n"
+         "environment; for a gap ZABFS_KIND=gap, ZABFS_FIRST and ZABFS_INDEX. Its exit code does\n"
+         "not matter, unless it is 126 or 127, which end the watch.\n"
+         "With --json: an object a line, as in .zabfs/events.\n"},
+    {.name = "log",
+     .options = CTL_OPT_GLOBAL | CTL_OPT_FROM,
+     .words_min = 1,
+     .words_max = 1,
+     .run = ctl_run_log,
+     .synopsis = "log [--from INDEX] PATH",
+     .summary = "print the recent changes of whatever had this name",
+     .text =
+         "One line a change: time, index, kind, path, version, size, and the session that asked\n"
+         "for it. A member remembers the last 65,536 changes of the whole tree, up to 32 MiB;\n"
+         "what it has forgotten is said first. get, stat and ls --at INDEX show what was.\n\n"
+         "  --from INDEX     only what changed after INDEX\n\n"
+         "With --json: an object a line, as with watch.\n"},
     {.name = "ls",
-     .options = CTL_OPT_GLOBAL | CTL_OPT_LONG,
+     .options = CTL_OPT_GLOBAL | CTL_OPT_LONG | CTL_OPT_AT,
      .words_min = 0,
      .words_max = 1,
      .run = ctl_run_ls,
-     .synopsis = "ls [-l] [PATH]",
+     .synopsis = "ls [-l] [--at INDEX] [PATH]",
      .summary = "list a directory, in the order in which its children were created",
-     .text = "PATH is / if it is missing.\n\n"
-             "  -l, --long      mode, owner, group, size, version, time of change, name\n\n"
-             "With --json: an array of nodes as objects.\n"},
+     .text =
+         "PATH is / if it is missing.\n\n"
+         "  -l, --long      mode, owner, group, size, version, time of change, name\n" AT_TEXT "\n"
+         "With --json: an array of nodes as objects.\n"},
     {.name = "stat",
-     .options = CTL_OPT_GLOBAL,
+     .options = CTL_OPT_GLOBAL | CTL_OPT_AT,
      .words_min = 1,
      .words_max = 1,
      .run = ctl_run_stat,
-     .synopsis = "stat PATH",
+     .synopsis = "stat [--at INDEX] PATH",
      .summary = "print what is known about a node",
      .text = "version counts changes of the value, cversion of the list of children, aversion of\n"
              "owner, mode and times. czxid, mzxid and pzxid are the log indexes at which the node\n"
-             "was created, its value and its children last changed. Times are UTC.\n"
+             "was created, its value and its children last changed. Times are UTC.\n\n" AT_TEXT "\n"
              "With --json: an object.\n"},
     {.name = "sync",
      .options = CTL_OPT_GLOBAL,
@@ -191,7 +363,7 @@ static void print_global_options(void)
          "  --help              this text, or that of the command before it\n"
          "\n"
          "Exit code: 0 done; 1 the operation failed, `zabctl: PATH: reason` is on standard error;\n"
-         "2 wrong usage or configuration.");
+         "2 wrong usage or configuration. lock and create --ephemeral have that of their COMMAND.");
 }
 
 void ctl_help_overview(void)

@@ -10,10 +10,10 @@ static int usage_exit(const struct ctl_command *command)
     return command != NULL && command->usage_exit != 0 ? command->usage_exit : CTL_USAGE;
 }
 
-static int run_command(const struct ctl_args *args)
+static int run_command(struct ctl_args *args)
 {
     const struct ctl_command *command = ctl_command_find(args->words[0]);
-    int words = args->count - 1;
+    int words;
 
     if (command == NULL) {
         return ctl_usage("unknown command '%s'; see zabctl --help", args->words[0]);
@@ -27,6 +27,10 @@ static int run_command(const struct ctl_args *args)
                   command->synopsis);
         return usage_exit(command);
     }
+    if (command->takes_command) {
+        ctl_args_cut_command(args);
+    }
+    words = args->count - 1;
     if (words < command->words_min || words > command->words_max) {
         ctl_usage("%s: usage: zabctl %s", command->name, command->synopsis);
         return usage_exit(command);
@@ -35,7 +39,7 @@ static int run_command(const struct ctl_args *args)
         return command->run(args, NULL, args->words + 1);
     }
     struct ctl_session session;
-    int code = ctl_session_open(args, &session);
+    int code = ctl_session_open(args, NULL, NULL, &session);
 
     if (code == CTL_OK) {
         code = command->run(args, &session, args->words + 1);

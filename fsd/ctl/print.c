@@ -30,6 +30,11 @@ const char *print_type(enum node_type type)
     return type == NODE_DIR ? "directory" : type == NODE_SYMLINK ? "symlink" : "file";
 }
 
+const char *print_life(enum node_life life)
+{
+    return life == LIFE_OPEN ? "open" : life == LIFE_SESSION ? "session" : "permanent";
+}
+
 void print_mode(const struct attr *attr, char ret[11])
 {
     static const char letters[] = "rwxrwxrwx";
@@ -60,10 +65,11 @@ void print_json_node(FILE *out, const struct name *name, const struct attr *attr
     putc('{', out);
     print_json_field(out, "name", name->bytes, name->size);
     fprintf(out,
-            ",\"type\":\"%s\",\"id\":%" PRIu64 ",\"parent\":%" PRIu64
-            ",\"mode\":\"%04o\",\"uid\":%u,\"gid\":%u,\"size\":%" PRIu64 ",\"nlink\":%u",
-            print_type(attr->type), attr->id, attr->parent, attr->mode, attr->uid, attr->gid,
-            attr->size, attr->nlink);
+            ",\"type\":\"%s\",\"life\":\"%s\",\"session\":%" PRIu64 ",\"id\":%" PRIu64
+            ",\"parent\":%" PRIu64 ",\"mode\":\"%04o\",\"uid\":%u,\"gid\":%u,\"size\":%" PRIu64
+            ",\"nlink\":%u",
+            print_type(attr->type), print_life(attr->life), attr->owner, attr->id, attr->parent,
+            attr->mode, attr->uid, attr->gid, attr->size, attr->nlink);
     fprintf(out,
             ",\"version\":%" PRIu64 ",\"cversion\":%" PRIu64 ",\"aversion\":%" PRIu64
             ",\"czxid\":%" PRIu64 ",\"mzxid\":%" PRIu64 ",\"pzxid\":%" PRIu64,

@@ -21,6 +21,7 @@ void print_json_value(FILE *out, const struct name *value);
 void print_name(FILE *out, const struct name *name);
 
 void print_mode(const struct attr *attr, char ret[11]); /* drwxr-xr-x */
+const char *print_life(enum node_life life);            /* permanent, session, open */
 const char *print_type(enum node_type type);            /* file, directory, symlink */
 
 #endif

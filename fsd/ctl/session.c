@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "err.h"
+#include "limits.h"
 
 int ctl_fail(const char *subject, int err)
 {
@@ -40,19 +42,27 @@ int ctl_usage(const char *fmt, ...)
     return CTL_USAGE;
 }
 
-int ctl_session_open(const struct ctl_args *args, struct ctl_session *ret)
+int ctl_session_open(const struct ctl_args *args, const struct client_ops *ops, void *ctx,
+                     struct ctl_session *ret)
 {
+    enum { GOODBYE_MS = 200 }; /* a session left open only waits for its timeout */
+    char label[CLIENT_LABEL_SIZE_MAX + 1] = "zabctl@";
     struct client_conf conf = {
         .servers = args->servers,
-        .label = "zabctl",
+        .label = label,
+        .session_timeout_ms = args->ttl_ms != 0 ? args->ttl_ms : SESSION_TIMEOUT_MS_DEFAULT,
         .deadline_ms = args->deadline_ms,
     };
 
+    if (gethostname(label + strlen(label), sizeof(label) - strlen(label) - 1) != 0) {
+        label[strlen("zabctl")] = '\0';
+    }
     if (getrandom(&conf.seed, sizeof(conf.seed), 0) != (ssize_t)sizeof(conf.seed)) {
         conf.seed = uv_hrtime(); /* it only spreads out reconnecting */
     }
+    *ret = (struct ctl_session){.timeout_ms = conf.session_timeout_ms, .goodbye_ms = GOODBYE_MS};
     CHECK(uv_loop_init(&ret->loop) == 0);
-    if (client_new(&ret->loop, &conf, NULL, NULL, &ret->client) != 0) {
+    if (client_new(&ret->loop, &conf, ops, ctx, &ret->client) != 0) {
         uv_loop_close(&ret->loop);
         return ctl_usage("--servers: '%s' is not unix:PATH or HOST:PORT, joined by '+'",
                          args->servers);
@@ -62,9 +72,7 @@ int ctl_session_open(const struct ctl_args *args, struct ctl_session *ret)
 
 void ctl_session_close(struct ctl_session *s)
 {
-    enum { GOODBYE_MS = 200 }; /* a session left open only waits for its timeout */
-
-    client_close(s->client, GOODBYE_MS, NULL, NULL);
+    client_close(s->client, s->goodbye_ms, NULL, NULL);
     uv_run(&s->loop, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&s->loop) == 0);
 }

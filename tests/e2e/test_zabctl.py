@@ -49,7 +49,6 @@ def test(e):
     check(b"Is a directory" in ctl("get", "/", code=1), "EISDIR")
     check(b"name too long" in ctl("create", "/" + "n" * 256, code=1), "ENAMETOOLONG")
     check(b"too large" in ctl("set", "/a", "-", stdin=b"x" * ((1 << 20) + 1), code=1), "EFBIG")
-    check(b"not supported" in ctl("create", "/e@", code=1), "ephemeral")
 
     # Directories.
     ctl("mkdir", "/d")
@@ -102,7 +101,15 @@ def test(e):
     # Wrong usage, and nobody there.
     for words in ((), ("fly",), ("get",), ("get", "/a", "/b"), ("get", "-r", "/a"), ("--nonsense",),
                   ("--deadline", "x", "sync"), ("dev", "sideways", "--dir", "x"), ("dev", "up"),
-                  ("--servers", "nowhere", "sync"), ("dev", "up", "--dir", "x", "--members", "99")):
+                  ("--servers", "nowhere", "sync"), ("dev", "up", "--dir", "x", "--members", "99"),
+                  ("lock", "/l"), ("lock", "/l", "true"), ("lock", "--", "true"), ("lock", "/l#", "--", "true"),
+                  ("lock", "--wait", "-1", "/l", "--", "true"), ("lock", "--json", "/l", "--", "true"),
+                  ("create", "/a", "v", "--", "true"), ("create", "--ttl", "5", "/a"),
+                  ("create", "--ephemeral", "--ttl", "0.1", "/a"), ("watch",), ("watch", "a"),
+                  ("watch", "/a//b"), ("watch", "--from", "0", "/a"), ("get", "--at", "x", "/a"),
+                  ("mv", "/a"), ("mv", "--exchange", "--no-replace", "/a", "/b"), ("attr", "get", "/a"),
+                  ("attr", "fly", "/a"), ("attr", "ls", "/a", "x"), ("append",), ("txn", "a", "b"),
+                  ("locks", "/a", "/b")):
         ctl(*words, code=2)
     check(b"Usage: zabctl [OPTIONS] set" in ctl("set", "--help"), "the manual of a command")
     check(b"Exit code" in ctl("--help"), "the manual")

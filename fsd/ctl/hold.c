@@ -1,0 +1,193 @@
+#include "hold.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+#include "err.h"
+
+static uint64_t now_ms(void)
+{
+    return uv_hrtime() / 1000000;
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+static void end(struct hold *h, int code)
+{
+    h->ended = true;
+    h->code = code;
+}
+
+static void on_kill_timer(uv_timer_t *timer)
+{
+    struct hold *h = timer->data;
+
+    run_signal(&h->run, SIGKILL);
+}
+
+/* Half of the timeout has passed, or nothing is to be gained by waiting: SIGTERM now, SIGKILL when
+ * a quarter more has. */
+static void lose(struct hold *h, const char *why)
+{
+    if (h->lost != NULL) {
+        return;
+    }
+    h->lost = why;
+    if (!h->running || h->ended) {
+        return;
+    }
+    if (h->run.child == 0) {
+        end(h, CTL_LOST);
+        return;
+    }
+    h->run.kill_rest = true;
+    run_signal(&h->run, SIGTERM);
+    run_signal(&h->run, SIGCONT); /* if it was stopped, it has to run to hear of that */
+    uv_update_time(&h->session->loop);
+    uv_timer_start(&h->kill_timer, on_kill_timer, h->session->timeout_ms / 4, 0);
+}
+
+static void on_child_exit(void *ctx, int code)
+{
+    struct hold *h = ctx;
+
+    end(h, h->lost != NULL ? CTL_LOST : code);
+}
+
+static void on_signal(void *ctx, int number)
+{
+    struct hold *h = ctx;
+
+    if (h->run.child != 0) {
+        run_signal(&h->run, number);
+    } else if (number != SIGUSR1 && number != SIGUSR2) {
+        h->signal = number;
+        end(h, CTL_OK);
+    }
+}
+
+/* --- is it still ours? ------------------------------------------------------------------------ */
+
+static void on_answer(void *ctx, void *arg, const struct reply *r)
+{
+    struct hold *h = arg;
+
+    (void)ctx;
+    h->asking = false;
+    if (r->err == 0) {
+        h->sure_ms = h->asked_ms;
+    }
+}
+
+static void on_beat(uv_timer_t *timer)
+{
+    struct hold *h = timer->data;
+    uint64_t now = now_ms();
+    struct request sync = {.op = OP_SYNC, .deadline_ms = h->session->timeout_ms / 4};
+
+    if (now - h->sure_ms > h->session->timeout_ms / 2) {
+        lose(h, "no word from the ensemble, the session may expire");
+    }
+    if (!h->asking) {
+        h->asking = true;
+        h->asked_ms = now;
+        client_submit(h->session->client, &sync, on_answer, h);
+    }
+}
+
+void hold_on_event(struct hold *h, const struct event *e)
+{
+    if (h->node != 0 && e->kind == CHANGE_REMOVE && e->attr.id == h->node) {
+        lose(h, "the file was removed");
+    }
+}
+
+static void on_looked(void *ctx, void *arg, const struct reply *r)
+{
+    struct hold *h = arg;
+
+    (void)ctx;
+    if (r->err == ERR_NOENT) {
+        lose(h, "the file was removed");
+    }
+}
+
+/* Interest ends with the stream; looking at the node declares it again, and tells what was missed.
+ */
+void hold_on_attach(struct hold *h, bool fresh)
+{
+    struct request look = {.op = OP_GETATTR, .u.getattr.id = h->node};
+
+    if (h->node == 0) {
+        return;
+    }
+    if (fresh) {
+        lose(h, "the session has expired");
+        return;
+    }
+    client_submit(h->session->client, &look, on_looked, h);
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+void hold_init(struct hold *h, struct ctl_session *s)
+{
+    *h = (struct hold){.session = s};
+    h->run.ctx = h;
+    h->run.on_signal = on_signal;
+    h->run.on_exit = on_child_exit;
+    run_init(&h->run, &s->loop);
+    uv_timer_init(&s->loop, &h->beat);
+    uv_timer_init(&s->loop, &h->kill_timer);
+    h->beat.data = h;
+    h->kill_timer.data = h;
+}
+
+void hold_done(struct hold *h)
+{
+    run_close(&h->run);
+    uv_close((uv_handle_t *)&h->beat, NULL);
+    uv_close((uv_handle_t *)&h->kill_timer, NULL);
+}
+
+int hold_confirm(struct hold *h)
+{
+    struct request sync = {.op = OP_SYNC, .deadline_ms = h->session->timeout_ms / 2};
+    struct reply reply;
+    uint64_t asked_ms = now_ms();
+    int err = client_call(h->session->client, &sync, &reply);
+
+    if (err == 0) {
+        h->sure_ms = asked_ms;
+        codec_reply_done(&reply);
+    }
+    return err;
+}
+
+int hold_run(struct hold *h, const char *subject, char **command, char *const *variables)
+{
+    uint32_t beat_ms = h->session->timeout_ms / 8;
+
+    h->running = true;
+    if (h->lost == NULL && h->signal == 0 && command != NULL) {
+        int err_no = run_start(&h->run, command, variables);
+
+        if (err_no != 0) {
+            return ctl_fail_errno(command[0], err_no);
+        }
+    }
+    h->ended = h->lost != NULL || h->signal != 0;
+    h->code = h->lost != NULL ? CTL_LOST : CTL_OK;
+    uv_update_time(&h->session->loop);
+    uv_timer_start(&h->beat, on_beat, beat_ms, beat_ms);
+    while (!h->ended) {
+        uv_run(&h->session->loop, UV_RUN_ONCE);
+    }
+    uv_timer_stop(&h->beat);
+    uv_timer_stop(&h->kill_timer);
+    if (h->lost != NULL) {
+        fprintf(stderr, "zabctl: %s: lost: %s\n", subject, h->lost);
+    }
+    return h->code;
+}
