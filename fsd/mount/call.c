@@ -39,7 +39,11 @@ void call_end(struct call *c)
     if (c->inode != NULL) {
         inode_unpin(&m->inodes, c->inode);
     }
+    if (c->to_dir != NULL) {
+        inode_unpin(&m->inodes, c->to_dir);
+    }
     mem_free(c->name);
+    mem_free(c->to_name);
     blob_unref(c->data);
     mem_free(c);
     interest_update(m);

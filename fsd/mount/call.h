@@ -25,8 +25,10 @@ struct call {
     struct fuse_file_info fi;
 
     /* What an operation remembers between its steps. */
-    char *name;        /* owned */
-    struct blob *data; /* owned reference */
+    char *name;           /* owned */
+    struct inode *to_dir; /* of a rename; held */
+    char *to_name;        /* owned */
+    struct blob *data;    /* owned reference */
     uint64_t offset;
     size_t size;
     uint32_t flags;

@@ -5,33 +5,29 @@
  *
  * A change is our own while the call that asked for it waits: its event comes before its reply on
  * the same stream. If the caller was interrupted or timed out, the kernel does not know that it
- * succeeded, and the change is treated as another's. */
+ * succeeded, and the change is treated as another's.
+ *
+ * The changes of one log entry are a group: they have one index, and come one after the other. */
 #include <string.h>
 
-#include "call.h"
 #include "ephemeral.h"
+#include "event_int.h"
 #include "lock.h"
-
-struct change { /* an event and what it means here */
-    struct mount *m;
-    const struct event *e;
-    struct inode *dir;
-    struct inode *node; /* NULL if not in the table */
-    const struct call *own;
-    bool unheld; /* our session's, but whoever asked for it was told that it failed */
-};
 
 /* The kernel is told after our own changes, too: it marks the directory itself, but may then take
  * in attributes that we gave to another caller before. */
-static void mark_dir(const struct change *ch)
+void event_mark_dir(struct mount *m, struct inode *dir)
 {
-    ch->dir->attr_fresh = false;
-    if (ch->dir->kernel_refs > 0) {
-        notify_inode(ch->m->notify, ch->dir->id);
+    if (dir == NULL) {
+        return;
+    }
+    dir->attr_fresh = false;
+    if (dir->kernel_refs > 0) {
+        notify_inode(m->notify, dir->id);
     }
 }
 
-static void repeat(const struct change *ch, enum replay_kind kind)
+void event_repeat(struct change *ch, enum replay_kind kind, struct inode *dir, struct name name)
 {
     const struct event *e = ch->e;
     struct inode *node = ch->node;
@@ -39,16 +35,24 @@ static void repeat(const struct change *ch, enum replay_kind kind)
     if (node != NULL) {
         inode_pin(node);
     } else {
-        node = inode_learn(&ch->m->inodes, ch->dir, e->name, &e->attr, e->index);
+        node = inode_learn(&ch->m->inodes, dir, name, &e->attr, e->index);
+        if (node->event_index == e->index) {
+            node->event_group = ch->m->event_group; /* what follows in it is still to come */
+        }
     }
-    if (kind == REPLAY_REMOVE) {
+    if (e->kind == CHANGE_REMOVE) {
         inode_remove(node);
     }
-    if (kind != REPLAY_REMOVE && e->has_value) {
+    if (e->kind != CHANGE_REMOVE && e->has_value) {
         value_cache_put(&ch->m->values, node, e->value, e->attr.version);
     }
-    replay_add(ch->m->replay, kind, ch->dir, node);
+    replay_add(ch->m->replay, kind, (struct replay_place){dir, name}, node);
     inode_unpin(&ch->m->inodes, node);
+}
+
+static void repeat(struct change *ch, enum replay_kind kind)
+{
+    event_repeat(ch, kind, ch->dir, ch->e->name);
 }
 
 /* A name with a change in the queue is not settled: what happens to it here meanwhile is repeated
@@ -70,9 +74,9 @@ static void on_create(struct change *ch)
     bool own = ch->own != NULL && is_name(e->name, ch->own->name); /* else it was a template */
 
     if (other != NULL && other != ch->node) {
-        inode_remove(other);
+        inode_detach(other); /* it went while nobody told us */
     }
-    mark_dir(ch);
+    event_mark_dir(ch->m, ch->dir);
     if (ch->dir->kernel_refs > 0 && (!own || is_unsettled(ch))) {
         repeat(ch, REPLAY_CREATE);
     }
@@ -83,7 +87,7 @@ static void on_create(struct change *ch)
 
 static void on_remove(struct change *ch)
 {
-    mark_dir(ch);
+    event_mark_dir(ch->m, ch->dir);
     if (ch->node != NULL) {
         if (ch->own == NULL && ch->node->kernel_refs > 0) {
             notify_entry(ch->m->notify, ch->dir->id, ch->e->name.bytes, ch->e->name.size);
@@ -121,42 +125,68 @@ static void on_update(struct change *ch, bool value)
     }
 }
 
+bool event_is_news(struct mount *m, struct inode *dir, const struct event *e)
+{
+    if (dir == NULL || e->index < dir->event_index ||
+        (e->index == dir->event_index && dir->event_group != m->event_group)) {
+        return false; /* nobody here cares, or it was repeated to us after a reconnect */
+    }
+    dir->event_index = e->index;
+    dir->event_group = m->event_group;
+    return true;
+}
+
+static void change_in_dir(struct change *ch)
+{
+    const struct event *e = ch->e;
+
+    ch->dir = inode_find(&ch->m->inodes, e->dir);
+    if (!event_is_news(ch->m, ch->dir, e)) {
+        return;
+    }
+    ch->node = inode_find(&ch->m->inodes, e->attr.id);
+    switch (e->kind) {
+    case CHANGE_CREATE:
+        on_create(ch);
+        break;
+    case CHANGE_SET:
+        on_update(ch, true);
+        break;
+    case CHANGE_SETATTR:
+        on_update(ch, false);
+        break;
+    case CHANGE_REMOVE:
+        on_remove(ch);
+        break;
+    case CHANGE_MOVE:
+    case CHANGE_GRANT:
+        break;
+    }
+}
+
 void event_handle(struct mount *m, const struct event *e)
 {
-    struct change ch = {.m = m, .e = e, .dir = inode_find(&m->inodes, e->dir)};
+    struct change ch = {.m = m, .e = e};
     struct call *c;
 
     if (e->kind == CHANGE_GRANT) {
         lock_on_grant(m, e);
         return;
     }
-    if (ch.dir == NULL || e->index <= ch.dir->event_index) {
-        return; /* nobody here cares, or it was repeated to us after a reconnect */
-    }
-    ch.dir->event_index = e->index;
-    ch.node = inode_find(&m->inodes, e->attr.id);
     c = e->session == m->session ? call_find(m, e->xid) : NULL;
-    ch.own = c != NULL && !c->abandoned ? c : NULL;
-    if (ch.own != NULL) {
+    if (c != NULL && !c->abandoned) {
         c->told = true;
+        ch.own = c;
     }
     ch.unheld = e->session == m->session && (c == NULL || (c->abandoned && !c->outlives));
-    switch (e->kind) {
-    case CHANGE_CREATE:
-        on_create(&ch);
-        break;
-    case CHANGE_SET:
-        on_update(&ch, true);
-        break;
-    case CHANGE_SETATTR:
-        on_update(&ch, false);
-        break;
-    case CHANGE_REMOVE:
-        on_remove(&ch);
-        break;
-    case CHANGE_MOVE:
-    case CHANGE_GRANT:
-        break;
+    if (e->kind == CHANGE_MOVE) {
+        event_move(&ch);
+    } else {
+        event_move_settle(m);
+        change_in_dir(&ch);
+    }
+    if (!e->more) {
+        m->event_group++;
     }
     interest_update(m);
 }

@@ -69,6 +69,25 @@ bool handle_is_expired(const struct mount *m, const struct handle *h)
     return h->inode != NULL && h->session_count != m->session_count;
 }
 
+void handle_repoint(struct mount *m, struct inode *from, struct inode *to, uint64_t version)
+{
+    struct handle *h;
+
+    inode_pin(from);
+    DL_FOREACH (m->handles, h) {
+        if (h->inode != from) {
+            continue;
+        }
+        inode_pin(to);
+        h->inode = to;
+        inode_unpin(&m->inodes, from);
+        if (h->version == from->attr.version) {
+            h->version = version; /* else it is behind, and stays so */
+        }
+    }
+    inode_unpin(&m->inodes, from);
+}
+
 void handle_content(const struct handle *h, const uint8_t **ret_bytes, size_t *ret_size)
 {
     if (h->stage.active) {

@@ -45,7 +45,7 @@ struct handle {
     int refused_errno;  /* a write was refused: all of the change is off, unless truncated to 0 */
 
     uint64_t ephemeral; /* node that ends with it; 0: none */
-    bool flocked; /* maybe; then by this owner */
+    bool flocked;       /* maybe; then by this owner */
     uint64_t flock_owner;
     struct inode_ids posix_owners; /* that locked through it, if its FLUSH is not seen */
 
@@ -62,6 +62,10 @@ struct handle *handle_of(const struct fuse_file_info *fi);
 
 /* The session that it was opened in has ended: every operation on it is ESTALE. */
 bool handle_is_expired(const struct mount *m, const struct handle *h);
+
+/* Open files of `from` are open files of `to` from now on: a rename has put the one in the place of
+ * the other, which has the version `version` by that. */
+void handle_repoint(struct mount *m, struct inode *from, struct inode *to, uint64_t version);
 
 /* What it shows to its own descriptor. Borrowed. */
 void handle_content(const struct handle *h, const uint8_t **ret_bytes, size_t *ret_size);

@@ -75,20 +75,40 @@ static void destroy(struct inodes *t, struct inode *i)
     mem_free(i);
 }
 
+static bool is_held(const struct inode *i)
+{
+    return i->kernel_refs > 0 || i->pins > 0 || i->child_refs > 0;
+}
+
+static void loosen(struct inodes *t, struct inode *i)
+{
+    if (!is_held(i)) {
+        i->next_loose = t->loose;
+        t->loose = i;
+    }
+}
+
 /* Frees `i` if nothing holds it, and then what it held. */
 static void settle(struct inodes *t, struct inode *i)
 {
-    while (i != NULL && i->kernel_refs == 0 && i->pins == 0 && i->child_refs == 0) {
+    loosen(t, i);
+    while ((i = t->loose) != NULL) {
         struct inode *parent = i->parent;
+        struct inode *became = i->became;
 
+        t->loose = i->next_loose;
         if (inode_is_dir(i)) {
             inode_ids_add(&t->left, i->id);
         }
         destroy(t, i);
         if (parent != NULL) {
             parent->child_refs--;
+            loosen(t, parent);
         }
-        i = parent;
+        if (became != NULL) {
+            became->pins--;
+            loosen(t, became);
+        }
     }
 }
 
@@ -142,15 +162,16 @@ void inode_update(struct inode *i, const struct attr *attr, uint64_t index)
     }
     i->attr = *attr;
     i->attr_index = index;
+    /* Nobody tells us of changes in a directory where we do not know it to be. */
     i->attr_fresh =
-        (i->parent == NULL || index >= i->parent->event_index) && index >= i->event_index;
+        (i->parent == NULL || (index >= i->parent->event_index && attr->parent == i->parent->id)) &&
+        index >= i->event_index;
 }
 
 struct inode *inode_learn(struct inodes *t, struct inode *dir, struct name name,
                           const struct attr *attr, uint64_t index)
 {
     struct inode *i = inode_find(t, attr->id);
-    struct inode *other = inode_child(dir, name.bytes, name.size);
 
     if (i == NULL) {
         i = add(t, attr->id, dir, name);
@@ -160,15 +181,107 @@ struct inode *inode_learn(struct inodes *t, struct inode *dir, struct name name,
         }
     }
     i->pins++;
+    if (!i->removed && index >= dir->event_index) { /* else the name may have gone since */
+        inode_place(t, i, dir, name, index);
+    }
     inode_update(i, attr, index);
-    if (i->linked || i->removed || i->parent != dir || index < dir->event_index) {
-        return i; /* known, or so old that the name may have gone since */
+    return i;
+}
+
+/* --- places ---------------------------------------------------------------------------------- */
+
+void inode_detach(struct inode *i)
+{
+    unlink_name(i);
+    i->detached = true;
+    i->attr_fresh = i->removed;
+}
+
+static void set_parent(struct inode *i, struct inode *dir)
+{
+    dir->child_refs++;
+    i->parent->child_refs--;
+    i->parent = dir;
+}
+
+/* What is known of places may be of different times. If `i` seems to be above `dir`, which it
+ * cannot be if it is in it, what is right below `i` on that way is not there any more. */
+static void break_cycle(struct inodes *t, struct inode *i, struct inode *dir)
+{
+    for (struct inode *at = dir; at->parent != NULL; at = at->parent) {
+        if (at->parent == i) {
+            inode_detach(at);
+            set_parent(at, t->root);
+            return;
+        }
     }
+}
+
+static void rename_to(struct inode *i, struct name name)
+{
+    mem_free(i->name);
+    i->name = mem_alloc(name.size + 1);
+    memcpy(i->name, name.bytes, name.size);
+    i->name[name.size] = '\0';
+    i->name_size = name.size;
+}
+
+void inode_place(struct inodes *t, struct inode *i, struct inode *dir, struct name name,
+                 uint64_t index)
+{
+    struct inode *other = inode_child(dir, name.bytes, name.size);
+    struct inode *parent = i->parent;
+
+    CHECK(parent != NULL);
+    if (i->removed || index < i->place_index) {
+        return;
+    }
+    i->place_index = index;
+    if (i == other) {
+        return;
+    }
+    break_cycle(t, i, dir);
     if (other != NULL) {
-        inode_remove(other);
+        inode_detach(other);
     }
+    unlink_name(i);
+    inode_pin(parent);
+    set_parent(i, dir);
+    rename_to(i, name);
     HASH_ADD_KEYPTR(hh_name, dir->children, i->name, i->name_size, i);
     i->linked = true;
+    i->detached = false;
+    inode_unpin(t, parent);
+}
+
+struct inode *inode_anchor(struct inodes *t, uint64_t id, uint64_t index)
+{
+    struct inode *i = inode_find(t, id);
+
+    if (i == NULL) {
+        i = add(t, id, t->root, (struct name){"", 0});
+        i->attr.type = NODE_DIR;
+        i->detached = true;
+        i->event_index = index;
+        inodes_want(t, id, index);
+    }
+    i->pins++;
+    return i;
+}
+
+void inode_become(struct inode *i, struct inode *target)
+{
+    CHECK(i->became == NULL);
+    CHECK(inode_current(target) != i);
+    i->became = target;
+    inode_pin(target);
+}
+
+struct inode *inode_current(struct inode *i)
+{
+    while (i != NULL && i->became != NULL) {
+        i = i->became;
+    }
     return i;
 }
 
@@ -184,6 +297,7 @@ void inode_distrust(struct inode *i)
 {
     i->attr_fresh = false;
     i->attr_index = 0;
+    i->place_index = 0;
     i->event_index = 0;
 }
 
@@ -224,7 +338,7 @@ bool inode_path(const struct inode *i, char *ret, size_t cap)
         return true;
     }
     for (; i->parent != NULL; i = i->parent) {
-        if (i->removed_here || at < i->name_size + 1) {
+        if (i->removed_here || i->detached || at < i->name_size + 1) {
             return false;
         }
         at--;

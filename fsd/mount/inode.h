@@ -15,7 +15,9 @@
  * 2. An inode holds its parent, so the way up to the root is always there.
  * 3. The member tells us of changes in every directory that is in the table, and of no other:
  *    a directory that enters is added to `wanted`, one that leaves to `left` (see interest.c).
- * 4. Knowledge only moves forward: what comes with an index older than what is known is dropped. */
+ * 4. Knowledge only moves forward: what comes with an index older than what is known is dropped.
+ * 5. A node that was moved to where we do not look keeps a parent, as an anchor, and is `detached`
+ *    until its place is learnt. */
 struct inode {
     uint64_t id;
     struct inode *parent; /* held; NULL for the root */
@@ -23,9 +25,15 @@ struct inode {
     size_t name_size;
     struct inode *children; /* by name; those that are there now, not held by it */
     bool linked;            /* is in parent->children */
+    bool detached;          /* its place is not known */
+    uint64_t place_index;   /* at which its place was known */
     bool removed;           /* the node is gone */
     bool removed_here;      /* by a request of this mount: the kernel knows */
     int32_t opener; /* thread whose open() has made it and is under way still; see linear.c */
+
+    /* A rename put it in the place of this file, held, which keeps its own id: what the kernel
+     * still asks of this one is meant for that. NULL for all others. */
+    struct inode *became;
 
     uint64_t kernel_refs; /* answers that gave it to the kernel, minus FORGETs */
     uint32_t pins;
@@ -34,7 +42,8 @@ struct inode {
     struct attr attr;     /* attr.id is 0 until something is known */
     bool attr_fresh;      /* attr is the newest, as far as the member told */
     uint64_t attr_index;  /* at which attr held */
-    uint64_t event_index; /* a directory: of the last change in it that was told */
+    uint64_t event_index; /* a directory: of the last change in it that was told ... */
+    uint64_t event_group; /* ... and the group of changes that it came in, see event.c */
 
     bool value_known; /* see value_cache.h, which alone touches these */
     struct blob *value;
@@ -48,8 +57,9 @@ struct inode {
 
     struct lock_owner *lock_owners; /* of this mount, see lock.c */
 
-    UT_hash_handle hh;      /* in inodes.by_id */
-    UT_hash_handle hh_name; /* in parent->children */
+    struct inode *next_loose; /* in inodes.loose */
+    UT_hash_handle hh;        /* in inodes.by_id */
+    UT_hash_handle hh_name;   /* in parent->children */
 };
 
 struct inode_ids { /* a list of ids that grows */
@@ -62,6 +72,7 @@ void inode_ids_done(struct inode_ids *l);
 struct inodes {
     struct inode *by_id;
     struct inode *root;                          /* always there */
+    struct inode *loose;                         /* to be looked at by settle() */
     struct inode_ids wanted;                     /* directories that entered */
     uint64_t wanted_index;                       /* lowest index at which one of them was known */
     struct inode_ids left;                       /* directories that left */
@@ -79,7 +90,7 @@ struct inode *inode_find(struct inodes *t, uint64_t id); /* NULL: not in the tab
 struct inode *inode_child(struct inode *dir, const char *name, size_t size); /* or NULL */
 
 /* Records that `name` in `dir` was the node `attr` describes at `index`, and returns its inode,
- * pinned once for the caller. Another node known under that name is removed. */
+ * pinned once for the caller. Another node known under that name is detached. */
 struct inode *inode_learn(struct inodes *t, struct inode *dir, struct name name,
                           const struct attr *attr, uint64_t index);
 
@@ -88,6 +99,19 @@ void inode_update(struct inode *i, const struct attr *attr, uint64_t index);
 
 /* The node is gone from its directory. */
 void inode_remove(struct inode *i);
+
+/* The node is at `name` in `dir` as of `index`, unless something newer is known. What was known
+ * under that name is detached. */
+void inode_place(struct inodes *t, struct inode *i, struct inode *dir, struct name name,
+                 uint64_t index);
+/* The node is somewhere else now. */
+void inode_detach(struct inode *i);
+/* A directory of which only the id is known, as of `index`; pinned once for the caller. */
+struct inode *inode_anchor(struct inodes *t, uint64_t id, uint64_t index);
+
+/* What `i` was renamed onto is what it is now. */
+void inode_become(struct inode *i, struct inode *target);
+struct inode *inode_current(struct inode *i); /* follows that; NULL for NULL */
 
 /* Nothing that is known of attributes and values can be relied upon. */
 void inode_distrust(struct inode *i);
@@ -100,7 +124,8 @@ void inode_kernel_ref(struct inode *i);
 void inode_kernel_forget(struct inodes *t, struct inode *i, uint64_t count);
 
 /* The path from the root, without a leading slash, "." for the root; false if it does not fit, or
- * the kernel knows that a directory on the way is gone. */
+ * the
+ * kernel knows that a directory on the way is gone, or the place of one is not known. */
 bool inode_path(const struct inode *i, char *ret, size_t cap);
 
 #endif

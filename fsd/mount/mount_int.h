@@ -20,7 +20,7 @@
  *   session.c       the FUSE descriptor, the client session, start and end
  *   call.c          one FUSE request until its reply
  *   op_*.c          what each request does
- *   event.c         changes that the member tells of
+ *   event*.c        changes that the member tells of
  *   lock.c          locks, until the ensemble has decided
  *   linear.c        reads that must not be old
  *   interest.c      which directories it tells of
@@ -76,6 +76,9 @@ struct mount {
     uv_timer_t removal_timer;
     struct linear_batch *linear_gather; /* reads that began in this turn, see linear.c */
 
+    uint64_t event_group;        /* that comes now, or next */
+    struct move_kept *move_kept; /* see event_move.c */
+
     struct notify *notify;
     struct replay *replay;
     pid_t watchdog; /* 0: none */
@@ -107,7 +110,7 @@ void inode_entry(struct mount *m, struct inode *i, struct fuse_entry_param *ret)
 /* The inode that a request of the kernel is about; NULL: none. */
 static inline struct inode *inode_of(struct mount *m, fuse_ino_t ino)
 {
-    return inode_find(&m->inodes, ino);
+    return inode_current(inode_find(&m->inodes, ino));
 }
 
 /* --- operations ------------------------------------------------------------------------------ */
@@ -124,6 +127,8 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
 void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
                struct fuse_file_info *fi);
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t to_parent,
+               const char *to_name, unsigned flags);
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

@@ -209,7 +209,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         control_getattr(req, ino);
         return;
     }
-    i = inode_find(&m->inodes, ino);
+    i = inode_of(m, ino);
     if (i == NULL || (h != NULL && handle_is_expired(m, h))) {
         op_refuse(req, ESTALE);
         return;
@@ -286,7 +286,7 @@ static void submit_setattr(struct call *c, const struct stat *st, uint32_t mask)
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct fuse_file_info *fi)
 {
     struct mount *m = fuse_req_userdata(req);
-    struct inode *i = inode_find(&m->inodes, ino);
+    struct inode *i = inode_of(m, ino);
     struct handle *h = handle_of(fi);
     uint32_t mask = setattr_mask(set);
     struct call *c;

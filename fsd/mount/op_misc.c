@@ -78,17 +78,6 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
     op_refuse(req, EPERM);
 }
 
-static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t to_parent,
-                      const char *to_name, unsigned flags)
-{
-    (void)parent;
-    (void)name;
-    (void)to_parent;
-    (void)to_name;
-    (void)flags;
-    op_refuse(req, EOPNOTSUPP);
-}
-
 static void op_bmap(fuse_req_t req, fuse_ino_t ino, size_t block_size, uint64_t index)
 {
     (void)ino;

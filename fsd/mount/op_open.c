@@ -100,7 +100,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         op_refuse(req, EROFS);
         return;
     }
-    i = inode_find(&m->inodes, ino);
+    i = inode_of(m, ino);
     if (i == NULL) {
         op_refuse(req, ESTALE);
         return;
@@ -206,7 +206,7 @@ static void readlink_now(struct call *c)
 void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
     struct mount *m = fuse_req_userdata(req);
-    struct inode *i = inode_find(&m->inodes, ino);
+    struct inode *i = inode_of(m, ino);
 
     if (i == NULL) {
         op_refuse(req, ESTALE);

@@ -73,7 +73,7 @@ static void flushed(struct call *c, int err_no)
     call_reply_errno(c, 0);
 }
 
-static void on_committed(struct call *c, const struct reply *r)
+static void finish_commit(struct call *c, const struct reply *r)
 {
     struct mount *m = c->m;
     struct inode *i = c->inode;
@@ -92,6 +92,51 @@ static void on_committed(struct call *c, const struct reply *r)
     }
     call_wake(m, i);
     inode_unpin(&m->inodes, i);
+}
+
+static void commit_send(struct call *c);
+
+/* The file was renamed onto another while the commit was on its way: it is that one's then. */
+static bool commit_follows(struct call *c, const struct reply *r)
+{
+    struct inode *i = c->inode;
+    struct inode *now = inode_current(i);
+
+    if (r->err != ERR_NOENT || now == i) {
+        return false;
+    }
+    inode_pin(now);
+    c->inode = now;
+    i->commits--;
+    now->commits++;
+    if (c->flags == COMMIT_BY_RELEASE) {
+        i->cuts--;
+        now->cuts++;
+    }
+    commit_send(c);
+    call_wake(c->m, i);
+    inode_unpin(&c->m->inodes, i);
+    return true;
+}
+
+static void on_committed(struct call *c, const struct reply *r)
+{
+    if (commit_follows(c, r)) {
+        return;
+    }
+    finish_commit(c, r);
+}
+
+static void commit_send(struct call *c)
+{
+    const struct handle *h = c->handle;
+
+    call_submit(c,
+                &(struct request){.op = OP_SET,
+                                  .u.set = {.id = c->inode->id,
+                                            .if_version = h->blind ? VERSION_ANY : h->version,
+                                            .value = c->data}},
+                on_committed);
 }
 
 static bool has_changes(const struct handle *h)
@@ -117,18 +162,24 @@ static void commit(struct call *c, enum commit_by by)
         on_committed(c, &(struct reply){.op = OP_SET, .err = ERR_EXPIRED});
         return;
     }
-    call_submit(c,
-                &(struct request){.op = OP_SET,
-                                  .u.set = {.id = c->inode->id,
-                                            .if_version = h->blind ? VERSION_ANY : h->version,
-                                            .value = c->data}},
-                on_committed);
+    commit_send(c);
 }
 
 /* --- WRITE ----------------------------------------------------------------------------------- */
 
+static void append(struct call *c);
+
 static void on_appended(struct call *c, const struct reply *r)
 {
+    struct inode *now = inode_current(c->inode);
+
+    if (r->err == ERR_NOENT && now != c->inode) { /* renamed onto another meanwhile */
+        inode_pin(now);
+        inode_unpin(&c->m->inodes, c->inode);
+        c->inode = now;
+        append(c);
+        return;
+    }
     if (r->err != 0) {
         call_reply_err(c, r->err);
         return;

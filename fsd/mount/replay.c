@@ -22,28 +22,28 @@ static void helper_start(struct helper *h);
 /* --- jobs ------------------------------------------------------------------------------------ */
 
 /* Nobody can be watching what the kernel does not hold. */
-static bool is_wanted(const struct replay_dir *d, const struct replay_job *j)
+static bool is_wanted(const struct replay_job *j)
 {
-    return d->inode->kernel_refs > 0 || j->node->kernel_refs > 0;
+    return j->dir->inode->kernel_refs > 0 || j->node->kernel_refs > 0 ||
+           (j->to_dir != NULL && j->to_dir->kernel_refs > 0);
 }
 
-static bool job_path(const struct replay_dir *d, const struct replay_job *j, char *ret)
+/* Of a name in a directory, or of the directory itself if the name is empty. */
+static bool path_of(const struct inode *dir, const char *name, char *ret)
 {
     size_t size;
 
-    if (j->node == d->inode) { /* the directory itself, or the root in the root */
-        return inode_path(j->node, ret, PATH_MAX);
-    }
-    if (!inode_path(d->inode, ret, PATH_MAX - NAME_SIZE_MAX - 1)) {
+    if (!inode_path(dir, ret, PATH_MAX - NAME_SIZE_MAX - 1)) {
         return false;
     }
-    size = strlen(ret);
-    if (d->inode->parent == NULL) {
-        size = 0;
-    } else {
+    if (name[0] == '\0') {
+        return true;
+    }
+    size = dir->parent == NULL ? 0 : strlen(ret);
+    if (size > 0) {
         ret[size++] = '/';
     }
-    memcpy(ret + size, j->node->name, j->node->name_size + 1);
+    memcpy(ret + size, name, strlen(name) + 1);
     return true;
 }
 
@@ -53,24 +53,32 @@ static void on_written(uv_write_t *w, int status)
     (void)status; /* a helper that cannot be written to is about to be seen dying */
 }
 
-static bool job_send(struct helper *h, const struct replay_dir *d, const struct replay_job *j)
+static bool job_send(struct helper *h, const struct replay_job *j)
 {
     const struct attr *a = &j->node->attr;
+    struct replay_order *o = &h->out.order;
     uv_buf_t buf;
 
-    if (!is_wanted(d, j) || !job_path(d, j, h->out.path)) {
+    if (!is_wanted(j) || !path_of(j->dir->inode, j->name, h->out.path)) {
         return false;
     }
-    h->out.order = (struct replay_order){
+    *o = (struct replay_order){
         .kind = j->kind,
         .type = a->type,
         .size = a->size,
         .atime_ns = a->atime_ns,
         .mtime_ns = a->mtime_ns,
         .path_size = (uint32_t)strlen(h->out.path),
+        .exchange = j->other != NULL,
     };
+    if (j->to_dir != NULL) {
+        if (!path_of(j->to_dir, j->to_name, h->out.path + o->path_size)) {
+            return false;
+        }
+        o->to_size = (uint32_t)strlen(h->out.path + o->path_size);
+    }
     h->answer_size = 0;
-    buf = uv_buf_init((char *)&h->out, (unsigned)(sizeof(h->out.order) + h->out.order.path_size));
+    buf = uv_buf_init((char *)&h->out, (unsigned)(sizeof(*o) + o->path_size + o->to_size));
     return uv_write(&h->write, (uv_stream_t *)&h->pipe, &buf, 1, on_written) == 0;
 }
 
@@ -84,31 +92,17 @@ static struct helper *idle_helper(struct replay *r)
     return NULL;
 }
 
-/* The end of a directory is told after all that happened in it: then nothing leads there any more.
- */
-static struct replay_dir *first_ready(const struct replay *r)
-{
-    struct replay_dir *d;
-
-    DL_FOREACH (r->ready, d) {
-        if (d->jobs->kind != REPLAY_REMOVE || !replay_is_busy(r, d->jobs->node)) {
-            return d;
-        }
-    }
-    return NULL;
-}
-
 void helpers_dispatch(struct replay *r)
 {
     struct replay_dir *d;
     struct helper *h;
 
-    while ((h = idle_helper(r)) != NULL && (d = first_ready(r)) != NULL) {
-        DL_DELETE(r->ready, d);
-        if (job_send(h, d, d->jobs)) {
-            d->helper = h;
+    while ((h = idle_helper(r)) != NULL && (d = queue_first_ready(r)) != NULL) {
+        if (job_send(h, d->jobs)) {
+            queue_take(r, d, h);
             h->dir = d;
         } else {
+            queue_take(r, d, NULL);
             queue_release(r, d, true);
         }
     }

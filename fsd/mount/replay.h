@@ -15,7 +15,8 @@
  * (replay_serve.h).
  *
  * 1. Jobs of one directory are done in order, one at a time; directories side by side, but for the
- *    removal of a directory, which waits for the jobs in it.
+ *    removal of a directory, which waits for the jobs in it, and for a move between two, which is a
+ *    job of both. It enters both queues at once, so the oldest of all jobs can always be done.
  * 2. Nothing waits for a job: not a reply, not the table, not the barrier. A helper may be held up
  *    by a directory's lock for as long as another request there is unanswered.
  * 3. The queue is bounded. When it overflows for a directory, its jobs are dropped and one change
@@ -27,7 +28,9 @@ enum replay_kind {
     REPLAY_SET,
     REPLAY_SETATTR,
     REPLAY_REMOVE,
-    REPLAY_TOUCH, /* the directory itself: something in it changed */
+    REPLAY_MOVE,   /* or an exchange */
+    REPLAY_ARRIVE, /* the same in the queue of the other directory; waits for that to be done */
+    REPLAY_TOUCH,  /* the directory itself: something in it changed */
 };
 
 struct replay;
@@ -53,8 +56,17 @@ struct replay_conf {
 struct replay *replay_new(const struct replay_conf *conf);
 void replay_start(struct replay *r); /* the helpers; before, jobs wait */
 
-/* `node` is the one that changed, `dir` the directory it is (or was) in. */
-void replay_add(struct replay *r, enum replay_kind kind, struct inode *dir, struct inode *node);
+struct replay_place {
+    struct inode *dir;
+    struct name name;
+};
+
+/* `node` is the one that changed, `at` where it is, or was. */
+void replay_add(struct replay *r, enum replay_kind kind, struct replay_place at,
+                struct inode *node);
+/* `other` went the other way; NULL: none did. */
+void replay_move(struct replay *r, struct replay_place from, struct replay_place to,
+                 struct inode *node, struct inode *other);
 void replay_overflow(struct replay *r, struct inode *dir);
 
 bool replay_is_busy(const struct replay *r, const struct inode *dir); /* jobs wait or run */

@@ -6,14 +6,15 @@
 #include "replay.h"
 
 /* What the mount writes to a helper, followed by path_size bytes of path, relative to the mount
- * ("." for its root); the helper answers each with an int32_t, 0 or an errno. Same host, same
- * program: no byte order, no versions. */
+ * ("." for its root), and to_size of the path it is moved to; the helper answers each with an
+ * int32_t, 0 or an errno. Same host, same program: no byte order, no versions. */
 struct replay_order {
     uint32_t kind;
     uint32_t type; /* enum node_type */
     uint64_t size; /* of the file */
     int64_t atime_ns, mtime_ns;
-    uint32_t path_size;
+    uint32_t path_size, to_size;
+    uint32_t exchange; /* bool */
     uint32_t zero;
 };
 
@@ -24,8 +25,15 @@ int replay_helper_main(int argc, char **argv);
 
 struct replay_job {
     enum replay_kind kind;
+    struct replay_dir *dir;
     struct inode *node; /* held */
-    bool answered;      /* the request that makes the event was answered */
+    char *name;         /* that it had then; owned */
+    struct replay_job
+        *twin;            /* of a move between two directories: its job in the other; else NULL */
+    struct inode *to_dir; /* of a move; held */
+    char *to_name;        /* owned */
+    struct inode *other;  /* of an exchange: held; else NULL */
+    bool answered;        /* the request that makes the event was answered */
     struct replay_job *prev, *next;
 };
 
@@ -50,7 +58,7 @@ struct helper {
     struct replay_dir *dir; /* whose first job it does; NULL: idle */
     struct {
         struct replay_order order;
-        char path[PATH_MAX];
+        char path[2 * PATH_MAX];
     } out;
     uv_write_t write;
     int32_t answer;
@@ -74,7 +82,10 @@ struct replay {
 };
 
 /* replay_queue.c */
-void queue_job_drop(struct replay *r, struct replay_dir *d, struct replay_job *j);
+/* The next directory whose first job can be done; NULL: none. */
+struct replay_dir *queue_first_ready(const struct replay *r);
+/* Its first job is at work; a helper is set if it is, else queue_release() follows. */
+void queue_take(struct replay *r, struct replay_dir *d, struct helper *h);
 /* The directory's first job is done, or its helper is lost. */
 void queue_release(struct replay *r, struct replay_dir *d, bool done);
 void queue_clear(struct replay *r);

@@ -38,21 +38,65 @@ static void dir_free(struct replay *r, struct replay_dir *d)
     mem_free(d);
 }
 
-void queue_job_drop(struct replay *r, struct replay_dir *d, struct replay_job *j)
+static void job_free(struct replay *r, struct replay_job *j)
 {
-    DL_DELETE(d->jobs, j);
-    d->count--;
+    DL_DELETE(j->dir->jobs, j);
+    j->dir->count--;
     r->queued--;
     inode_unpin(r->conf.inodes, j->node);
+    if (j->to_dir != NULL) {
+        inode_unpin(r->conf.inodes, j->to_dir);
+    }
+    if (j->other != NULL) {
+        inode_unpin(r->conf.inodes, j->other);
+    }
+    mem_free(j->name);
+    mem_free(j->to_name);
     mem_free(j);
 }
 
-void queue_release(struct replay *r, struct replay_dir *d, bool done)
+static struct replay_dir *dir_of_twin(const struct replay_dir *d)
+{
+    return d->jobs->twin != NULL ? d->jobs->twin->dir : NULL;
+}
+
+/* The end of a directory is told after all that happened in it: then nothing leads there any more.
+ */
+static bool is_ready(const struct replay *r, const struct replay_job *j)
+{
+    if (j->kind == REPLAY_REMOVE) {
+        return !replay_is_busy(r, j->node);
+    }
+    return j->twin == NULL || (j->kind == REPLAY_MOVE && j->twin == j->twin->dir->jobs);
+}
+
+struct replay_dir *queue_first_ready(const struct replay *r)
+{
+    struct replay_dir *d;
+
+    DL_FOREACH (r->ready, d) {
+        if (is_ready(r, d->jobs)) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+void queue_take(struct replay *r, struct replay_dir *d, struct helper *h)
+{
+    struct replay_dir *other = dir_of_twin(d);
+
+    DL_DELETE(r->ready, d);
+    d->helper = h;
+    if (other != NULL) {
+        DL_DELETE(r->ready, other);
+        other->helper = h;
+    }
+}
+
+static void go_on(struct replay *r, struct replay_dir *d)
 {
     d->helper = NULL;
-    if (done) {
-        queue_job_drop(r, d, d->jobs);
-    }
     if (d->jobs == NULL) {
         dir_free(r, d);
     } else {
@@ -60,16 +104,47 @@ void queue_release(struct replay *r, struct replay_dir *d, bool done)
     }
 }
 
-static void push(struct replay *r, struct replay_dir *d, enum replay_kind kind, struct inode *node)
+void queue_release(struct replay *r, struct replay_dir *d, bool done)
+{
+    struct replay_dir *other = dir_of_twin(d);
+
+    if (done) {
+        if (other != NULL) {
+            job_free(r, d->jobs->twin);
+        }
+        job_free(r, d->jobs);
+    }
+    go_on(r, d);
+    if (other != NULL) {
+        go_on(r, other);
+    }
+}
+
+static struct replay_job *push(struct replay *r, struct replay_dir *d, enum replay_kind kind,
+                               struct name name, struct inode *node)
 {
     struct replay_job *j = mem_zalloc(sizeof(*j));
 
     j->kind = kind;
+    j->dir = d;
     j->node = node;
     inode_pin(node);
+    j->name = mem_zalloc(name.size + 1);
+    memcpy(j->name, name.bytes, name.size);
     DL_APPEND(d->jobs, j);
     d->count++;
     r->queued++;
+    return j;
+}
+
+/* Its other half was dropped: all that can be said is that something happened. */
+static void job_widow(struct replay *r, struct replay_job *j)
+{
+    j->twin = NULL;
+    j->kind = REPLAY_TOUCH;
+    inode_unpin(r->conf.inodes, j->node);
+    j->node = j->dir->inode;
+    inode_pin(j->node);
 }
 
 /* All but the one at work. */
@@ -80,7 +155,10 @@ static void drop_waiting(struct replay *r, struct replay_dir *d)
     DL_FOREACH_SAFE(d->jobs, j, next)
     {
         if (d->helper == NULL || j != d->jobs) {
-            queue_job_drop(r, d, j);
+            if (j->twin != NULL) {
+                job_widow(r, j->twin);
+            }
+            job_free(r, j);
         }
     }
 }
@@ -94,24 +172,60 @@ void replay_overflow(struct replay *r, struct inode *dir)
     }
     d = dir_get(r, dir);
     drop_waiting(r, d);
-    push(r, d, REPLAY_TOUCH, dir);
+    push(r, d, REPLAY_TOUCH, (struct name){"", 0}, dir);
     r->info.overflows++;
     helpers_dispatch(r);
 }
 
-void replay_add(struct replay *r, enum replay_kind kind, struct inode *dir, struct inode *node)
+static bool is_full(const struct replay *r, const struct inode *dir)
 {
-    struct replay_dir *d;
+    const struct replay_dir *d = dir_find(r, dir->id);
+
+    return r->queued >= REPLAY_JOBS_MAX || (d != NULL && d->count >= REPLAY_DIR_JOBS_MAX);
+}
+
+void replay_add(struct replay *r, enum replay_kind kind, struct replay_place at, struct inode *node)
+{
+    if (r->ending) {
+        return;
+    }
+    if (is_full(r, at.dir)) {
+        replay_overflow(r, at.dir);
+        return;
+    }
+    push(r, dir_get(r, at.dir), kind, at.name, node);
+    helpers_dispatch(r);
+}
+
+void replay_move(struct replay *r, struct replay_place from, struct replay_place to,
+                 struct inode *node, struct inode *other)
+{
+    struct replay_dir *source, *target;
+    struct replay_job *j;
 
     if (r->ending) {
         return;
     }
-    d = dir_get(r, dir);
-    if (d->count >= REPLAY_DIR_JOBS_MAX || r->queued >= REPLAY_JOBS_MAX) {
-        replay_overflow(r, dir);
+    if (is_full(r, from.dir) || is_full(r, to.dir)) {
+        replay_overflow(r, from.dir);
+        replay_overflow(r, to.dir);
         return;
     }
-    push(r, d, kind, node);
+    source = dir_get(r, from.dir);
+    target = dir_get(r, to.dir);
+    j = push(r, source, REPLAY_MOVE, from.name, node);
+    j->to_dir = to.dir;
+    inode_pin(to.dir);
+    j->to_name = mem_zalloc(to.name.size + 1);
+    memcpy(j->to_name, to.name.bytes, to.name.size);
+    j->other = other;
+    if (other != NULL) {
+        inode_pin(other);
+    }
+    if (target != source) {
+        j->twin = push(r, target, REPLAY_ARRIVE, to.name, node);
+        j->twin->twin = j;
+    }
     helpers_dispatch(r);
 }
 
@@ -133,6 +247,11 @@ bool replay_is_busy(const struct replay *r, const struct inode *dir)
     return dir != NULL && dir_find(r, dir->id) != NULL;
 }
 
+static bool is_text(struct name name, const char *text)
+{
+    return strlen(text) == name.size && memcmp(text, name.bytes, name.size) == 0;
+}
+
 bool replay_has_name(const struct replay *r, const struct inode *dir, struct name name)
 {
     const struct replay_dir *d = dir_find(r, dir->id);
@@ -142,7 +261,7 @@ bool replay_has_name(const struct replay *r, const struct inode *dir, struct nam
         return false;
     }
     DL_FOREACH (d->jobs, j) {
-        if (j->node->name_size == name.size && memcmp(j->node->name, name.bytes, name.size) == 0) {
+        if (is_text(name, j->name) || (j->to_dir == dir && is_text(name, j->to_name))) {
             return true;
         }
     }

@@ -20,28 +20,36 @@ static struct replay_dir *dir_of(struct mount *m, fuse_req_t req)
     return NULL;
 }
 
-static bool is_job_name(const struct replay_dir *d, fuse_ino_t parent, const char *name)
+static bool is_job_name(const struct replay_job *j, fuse_ino_t parent, const char *name)
 {
-    const struct inode *node = d->jobs->node;
-
-    return node != d->inode && parent == d->id && strcmp(name, node->name) == 0;
+    return j->node != j->dir->inode && parent == j->dir->id && strcmp(name, j->name) == 0;
 }
 
-static void reply_entry(struct mount *m, fuse_req_t req, struct inode *i)
+static bool is_target_name(const struct replay_job *j, fuse_ino_t parent, const char *name)
+{
+    return j->to_dir != NULL && parent == j->to_dir->id && strcmp(name, j->to_name) == 0;
+}
+
+/* The job's name may be one that the node has had. */
+static void reply_entry(struct mount *m, fuse_req_t req, struct inode *i, fuse_ino_t parent,
+                        const char *name)
 {
     struct fuse_entry_param e;
 
     inode_entry(m, i, &e);
     e.attr.st_nlink = i->attr.nlink; /* of a node that is gone: as it was */
+    if (i->parent == NULL || i->parent->id != parent || strcmp(i->name, name) != 0) {
+        e.entry_timeout = 0;
+    }
     if (fuse_reply_entry(req, &e) != 0) {
         inode_kernel_forget(&m->inodes, i, 1);
     }
 }
 
-/* A directory on the way to the job's. */
-static struct inode *find_on_way(const struct replay_dir *d, fuse_ino_t parent, const char *name)
+/* A directory on the way to one of the job. */
+static struct inode *find_on_way(struct inode *dir, fuse_ino_t parent, const char *name)
 {
-    for (struct inode *i = d->inode; i->parent != NULL; i = i->parent) {
+    for (struct inode *i = dir; i != NULL && i->parent != NULL; i = i->parent) {
         if (i->parent->id == parent && strcmp(i->name, name) == 0) {
             return i;
         }
@@ -49,27 +57,41 @@ static struct inode *find_on_way(const struct replay_dir *d, fuse_ino_t parent, 
     return NULL;
 }
 
+/* What is under the name at this moment of the job; NULL: nothing. */
+static struct inode *find(const struct replay_job *j, fuse_ino_t parent, const char *name)
+{
+    struct inode *i;
+
+    if (is_target_name(j, parent, name)) {
+        return j->answered ? j->node : j->other;
+    }
+    if (is_job_name(j, parent, name)) {
+        switch (j->kind) {
+        case REPLAY_CREATE:
+            return j->answered ? j->node : NULL;
+        case REPLAY_REMOVE:
+            return j->answered ? NULL : j->node;
+        case REPLAY_MOVE:
+            return j->answered ? j->other : j->node;
+        default:
+            return j->node;
+        }
+    }
+    i = find_on_way(j->dir->inode, parent, name);
+    return i != NULL ? i : find_on_way(j->to_dir, parent, name);
+}
+
 bool replay_serve_lookup(struct mount *m, fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     const struct replay_dir *d = dir_of(m, req);
-    const struct replay_job *j;
     struct inode *i;
 
     if (d == NULL) {
         return false;
     }
-    j = d->jobs;
-    if (is_job_name(d, parent, name)) {
-        bool is_there = j->kind == REPLAY_CREATE   ? j->answered
-                        : j->kind == REPLAY_REMOVE ? !j->answered
-                                                   : true;
-
-        i = is_there ? j->node : NULL;
-    } else {
-        i = find_on_way(d, parent, name);
-    }
+    i = find(d->jobs, parent, name);
     if (i != NULL) {
-        reply_entry(m, req, i);
+        reply_entry(m, req, i, parent, name);
     } else {
         op_refuse(req, ENOENT);
     }
@@ -118,12 +140,12 @@ bool replay_serve_make(struct mount *m, fuse_req_t req, fuse_ino_t parent, const
     if (d == NULL) {
         return false;
     }
-    if (d->jobs->kind != REPLAY_CREATE || !is_job_name(d, parent, name)) {
+    if (d->jobs->kind != REPLAY_CREATE || !is_job_name(d->jobs, parent, name)) {
         op_refuse(req, EPERM);
         return true;
     }
     d->jobs->answered = true;
-    reply_entry(m, req, d->jobs->node);
+    reply_entry(m, req, d->jobs->node, parent, name);
     return true;
 }
 
@@ -134,7 +156,25 @@ bool replay_serve_remove(struct mount *m, fuse_req_t req, fuse_ino_t parent, con
     if (d == NULL) {
         return false;
     }
-    if (d->jobs->kind != REPLAY_REMOVE || !is_job_name(d, parent, name)) {
+    if (d->jobs->kind != REPLAY_REMOVE || !is_job_name(d->jobs, parent, name)) {
+        op_refuse(req, EPERM);
+        return true;
+    }
+    d->jobs->answered = true;
+    op_refuse(req, 0);
+    return true;
+}
+
+bool replay_serve_rename(struct mount *m, fuse_req_t req, fuse_ino_t parent, const char *name,
+                         fuse_ino_t to_parent, const char *to_name)
+{
+    struct replay_dir *d = dir_of(m, req);
+
+    if (d == NULL) {
+        return false;
+    }
+    if (d->jobs->kind != REPLAY_MOVE || !is_job_name(d->jobs, parent, name) ||
+        !is_target_name(d->jobs, to_parent, to_name)) {
         op_refuse(req, EPERM);
         return true;
     }

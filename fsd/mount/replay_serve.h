@@ -11,6 +11,8 @@ bool replay_serve_getattr(struct mount *m, fuse_req_t req, fuse_ino_t ino);
 bool replay_serve_setattr(struct mount *m, fuse_req_t req, fuse_ino_t ino);
 bool replay_serve_make(struct mount *m, fuse_req_t req, fuse_ino_t parent, const char *name);
 bool replay_serve_remove(struct mount *m, fuse_req_t req, fuse_ino_t parent, const char *name);
+bool replay_serve_rename(struct mount *m, fuse_req_t req, fuse_ino_t parent, const char *name,
+                         fuse_ino_t to_parent, const char *to_name);
 bool replay_serve_open(struct mount *m, fuse_req_t req, struct fuse_file_info *fi);
 
 #endif

@@ -16,6 +16,8 @@
 #include "msg.h"
 #include "times.h"
 
+enum { MOVE_TRIES_MAX = 5 };
+
 struct place {
     const char *mountpoint;
     unsigned dev_major, dev_minor;
@@ -90,33 +92,87 @@ static int repeat_at(int dir, const char *name, const struct replay_order *o)
         return repeat_setattr(dir, name, o);
     case REPLAY_REMOVE:
         return unlinkat(dir, name, o->type == NODE_DIR ? AT_REMOVEDIR : 0);
+    case REPLAY_MOVE:
+    case REPLAY_ARRIVE:
+        break;
     }
     errno = EINVAL;
     return -1;
 }
 
 /* Opens the directory of the path's last name, which a symbolic link on the way cannot lead astray:
- * what the mount sent are directories. */
-static int carry_out(const struct place *p, const struct replay_order *o, char *path)
+ * what the mount sent are directories. May return `root` itself. */
+static int open_dir_of(int root, char *path, const char **ret_name)
+{
+    char *name = strrchr(path, '/');
+
+    if (name == NULL) {
+        *ret_name = path;
+        return root;
+    }
+    *name = '\0';
+    *ret_name = name + 1;
+    return openat(root, path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static void close_dir_of(int root, int dir)
+{
+    if (dir != root && dir >= 0) {
+        close(dir);
+    }
+}
+
+/* The kernel may know a directory under its new name already. Looking at the old one first takes it
+ * back there, which rename() itself could not do with the locks it holds; someone else may look at
+ * the new name in between, so that is tried a few times. */
+static int repeat_move(int from, const char *name, int to, const char *to_name,
+                       const struct replay_order *o)
+{
+    int result = -1;
+
+    for (int n = 0; n < MOVE_TRIES_MAX; n++) {
+        struct stat st;
+
+        (void)fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW);
+        result = renameat2(from, name, to, to_name, o->exchange ? RENAME_EXCHANGE : 0);
+        if (result == 0 || errno != ESTALE) {
+            break;
+        }
+    }
+    return result;
+}
+
+/* Returns 0 or an errno. */
+static int move(int root, const struct replay_order *o, int from, const char *name, char *to_path)
+{
+    const char *to_name;
+    int to = open_dir_of(root, to_path, &to_name);
+    int err_no = 0;
+
+    if (to < 0 || repeat_move(from, name, to, to_name, o) != 0) {
+        err_no = errno;
+    }
+    close_dir_of(root, to);
+    return err_no;
+}
+
+static int carry_out(const struct place *p, const struct replay_order *o, char *path, char *to_path)
 {
     int root = open_mount(p);
-    int dir = root;
-    char *name = strrchr(path, '/');
+    const char *name;
     int err_no = 0;
+    int dir;
 
     if (root < 0) {
         return errno;
     }
-    if (name != NULL) {
-        *name++ = '\0';
-        dir = openat(root, path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    }
-    if (dir < 0 || repeat_at(dir, name != NULL ? name : path, o) != 0) {
+    dir = open_dir_of(root, path, &name);
+    if (dir >= 0 && o->kind == REPLAY_MOVE) {
+        err_no = move(root, o, dir, name, to_path);
+    } else if (dir < 0 || repeat_at(dir, name, o) != 0) {
         err_no = errno;
     }
-    if (dir != root && dir >= 0) {
-        close(dir);
-    }
+    close_dir_of(root, dir);
     close(root);
     return err_no;
 }
@@ -139,11 +195,20 @@ static bool read_whole(void *ret, size_t size)
     return true;
 }
 
+static bool read_path(char *ret, uint32_t size)
+{
+    if (size >= PATH_MAX || !read_whole(ret, size)) {
+        return false;
+    }
+    ret[size] = '\0';
+    return true;
+}
+
 int replay_helper_main(int argc, char **argv)
 {
     struct place place;
     struct replay_order order;
-    char path[PATH_MAX];
+    char path[PATH_MAX], to_path[PATH_MAX];
 
     if (argc != 4 || sscanf(argv[3], "%u:%u", &place.dev_major, &place.dev_minor) != 2) {
         return 2;
@@ -156,11 +221,10 @@ int replay_helper_main(int argc, char **argv)
     while (read_whole(&order, sizeof(order))) {
         int32_t answer;
 
-        if (order.path_size >= sizeof(path) || !read_whole(path, order.path_size)) {
+        if (!read_path(path, order.path_size) || !read_path(to_path, order.to_size)) {
             return 1;
         }
-        path[order.path_size] = '\0';
-        answer = carry_out(&place, &order, path);
+        answer = carry_out(&place, &order, path, to_path);
         if (write(0, &answer, sizeof(answer)) != (ssize_t)sizeof(answer)) {
             return 1;
         }

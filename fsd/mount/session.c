@@ -18,6 +18,7 @@
 #include "call.h"
 #include "check.h"
 #include "ephemeral.h"
+#include "event_int.h"
 #include "err.h"
 #include "limits.h"
 #include "lock.h"
@@ -334,6 +335,7 @@ static void clean_up(struct mount *m)
     while (m->handles != NULL) { /* files that were open when the mount was taken away */
         handle_free(m, m->handles);
     }
+    event_move_settle(m);
     ephemeral_done(m);
     notify_free(m->notify);
     replay_free(m->replay);

@@ -110,7 +110,9 @@ Test(inode, another_node_under_the_name_replaces_the_one_known)
     struct inode *f = learn(t.root, "f", 11, NODE_FILE, 8);
     struct inode *g = learn(t.root, "f", 12, NODE_FILE, 9);
 
-    cr_assert(f->removed);
+    cr_assert(!f->removed, "it may have been moved");
+    cr_assert(!f->linked);
+    cr_assert(!f->attr_fresh);
     cr_assert_eq(inode_child(t.root, "f", 1), g);
     inode_unpin(&t, f);
     inode_unpin(&t, g);
@@ -132,6 +134,80 @@ Test(inode, the_path_leads_from_the_root)
     cr_assert(inode_path(f, path, 9), "the kernel does not know that another mount removed it");
     d->removed_here = true;
     cr_assert(!inode_path(f, path, sizeof(path)));
+    inode_unpin(&t, d);
+    inode_unpin(&t, f);
+}
+
+Test(inode, one_that_is_seen_elsewhere_has_moved)
+{
+    struct inode *a = learn(t.root, "a", 10, NODE_DIR, 5);
+    struct inode *b = learn(t.root, "b", 11, NODE_DIR, 5);
+    struct inode *f = learn(a, "f", 12, NODE_FILE, 6);
+    char path[64];
+
+    inode_unpin(&t, learn(b, "g", 12, NODE_FILE, 8));
+    cr_assert_null(inode_child(a, "f", 1));
+    cr_assert_eq(inode_child(b, "g", 1), f);
+    cr_assert(f->attr_fresh);
+    cr_assert(inode_path(f, path, sizeof(path)));
+    cr_assert_str_eq(path, "b/g");
+    inode_unpin(&t, learn(a, "f", 12, NODE_FILE, 7));
+    cr_assert_eq(inode_child(b, "g", 1), f, "that was before");
+    inode_unpin(&t, a);
+    cr_assert_null(inode_find(&t, 10), "it holds its new directory, not the old one");
+    inode_unpin(&t, b);
+    cr_assert_eq(inode_find(&t, 11), b);
+    inode_unpin(&t, f);
+}
+
+Test(inode, places_of_different_times_never_make_a_circle)
+{
+    struct inode *a = learn(t.root, "a", 10, NODE_DIR, 5);
+    struct inode *b = learn(a, "b", 11, NODE_DIR, 5);
+    struct inode *c = learn(b, "c", 12, NODE_DIR, 5);
+    char path[64];
+
+    /* b has left a, which we do not know yet, and a has gone into c. */
+    inode_place(&t, a, c, name("a"), 9);
+    cr_assert(b->detached);
+    cr_assert(!inode_path(a, path, sizeof(path)), "where b is now is not known");
+    inode_place(&t, b, t.root, name("b"), 8);
+    cr_assert(inode_path(a, path, sizeof(path)));
+    cr_assert_str_eq(path, "b/c/a");
+    inode_unpin(&t, b);
+    inode_unpin(&t, c);
+    cr_assert_eq(inodes_count(&t), 4);
+    inode_unpin(&t, a);
+    cr_assert_eq(inodes_count(&t), 1);
+}
+
+Test(inode, one_that_took_anothers_place_holds_it)
+{
+    struct inode *from = learn(t.root, "tmp", 10, NODE_FILE, 5);
+    struct inode *to = learn(t.root, "f", 11, NODE_FILE, 5);
+
+    inode_remove(from);
+    inode_become(from, to);
+    inode_unpin(&t, to);
+    cr_assert_eq(inode_current(from), to);
+    cr_assert_eq(inode_current(to), to);
+    inode_unpin(&t, from);
+    cr_assert_eq(inodes_count(&t), 1, "both are gone");
+}
+
+Test(inode, an_anchor_is_wanted_and_gets_its_place_when_it_is_seen)
+{
+    struct inode *d = inode_anchor(&t, 10, 7);
+    struct inode *f = learn(d, "f", 11, NODE_FILE, 7);
+    char path[64];
+
+    cr_assert_eq(t.wanted.count, 1);
+    cr_assert_eq(t.wanted_index, 7);
+    cr_assert(f->attr_fresh);
+    cr_assert(!inode_path(f, path, sizeof(path)));
+    inode_unpin(&t, learn(t.root, "d", 10, NODE_DIR, 9));
+    cr_assert(inode_path(f, path, sizeof(path)));
+    cr_assert_str_eq(path, "d/f");
     inode_unpin(&t, d);
     inode_unpin(&t, f);
 }

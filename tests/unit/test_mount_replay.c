@@ -51,7 +51,7 @@ static void add(enum replay_kind kind, const char *name, uint64_t id)
 {
     struct inode *i = learn(dir, name, id, NODE_FILE);
 
-    replay_add(r, kind, dir, i);
+    replay_add(r, kind, (struct replay_place){dir, {i->name, (uint32_t)i->name_size}}, i);
     inode_unpin(&t, i);
 }
 
@@ -97,4 +97,37 @@ Test(replay, too_many_jobs_of_one_directory_become_one_for_the_directory)
     cr_assert_eq(info().queued, 1);
     cr_assert_eq(info().overflows, 1);
     cr_assert(!replay_has_name(r, dir, (struct name){"a", 1}));
+}
+
+Test(replay, a_move_makes_both_directories_busy_and_is_found_by_both_names)
+{
+    struct inode *to = learn(t.root, "to", 20, NODE_DIR);
+    struct inode *node = learn(dir, "old", 11, NODE_FILE);
+
+    replay_move(r, (struct replay_place){dir, {"old", 3}}, (struct replay_place){to, {"new", 3}},
+                node, NULL);
+    cr_assert(replay_is_busy(r, dir));
+    cr_assert(replay_is_busy(r, to));
+    cr_assert(replay_has_name(r, dir, (struct name){"old", 3}));
+    cr_assert(replay_has_name(r, to, (struct name){"new", 3}));
+    cr_assert(!replay_has_name(r, dir, (struct name){"new", 3}));
+    inode_unpin(&t, node);
+    inode_unpin(&t, to);
+}
+
+Test(replay, when_one_half_of_a_move_is_dropped_the_other_directory_is_told_of_something)
+{
+    struct inode *to = learn(t.root, "to", 20, NODE_DIR);
+    struct inode *node = learn(dir, "old", 11, NODE_FILE);
+    struct inode *other = learn(to, "new", 12, NODE_FILE);
+
+    replay_move(r, (struct replay_place){dir, {"old", 3}}, (struct replay_place){to, {"new", 3}},
+                node, other);
+    replay_overflow(r, dir);
+    cr_assert_eq(info().queued, 2);
+    cr_assert(!replay_has_name(r, dir, (struct name){"old", 3}));
+    cr_assert(replay_is_busy(r, to));
+    inode_unpin(&t, node);
+    inode_unpin(&t, other);
+    inode_unpin(&t, to);
 }
