@@ -105,7 +105,8 @@ void model_children_changed(struct model *m, struct model_node *dir, int files, 
 int model_create(struct model *m, struct model_effect *e, struct model_node *dir,
                  const struct model_make *make, struct model_node **ret);
 int model_remove(struct model *m, struct model_effect *e, struct model_node *n, bool dirs);
-/* With all that it holds on to. */
+/* With its ".data"; the list of its directory is left to the caller. */
+void model_take_away(struct model *m, struct model_effect *e, struct model_node *n);
 void model_remove_node(struct model *m, struct model_effect *e, struct model_node *n);
 int model_file(const struct model *m, uint64_t id, struct model_node **ret);
 int model_put(struct model *m, struct model_effect *e, struct model_node *n, struct blob *value);

@@ -41,7 +41,9 @@ int model_name_wrong(uint64_t dir, struct name name)
     if (model_text_is(name, ".") || model_text_is(name, "..")) {
         return ERR_INVAL;
     }
-    return dir == TREE_ROOT_ID && model_text_is(name, ".zabfs") ? ERR_PERM : 0;
+    return model_text_is(name, ".data") || (dir == TREE_ROOT_ID && model_text_is(name, ".zabfs"))
+               ? ERR_PERM
+               : 0;
 }
 
 static int make_wrong(const struct txn *txn, const struct model_make *make)
@@ -196,18 +198,23 @@ int model_op_create(struct model *m, struct model_effect *e)
 
 /* --- remove ---------------------------------------------------------------------------------- */
 
-void model_remove_node(struct model *m, struct model_effect *e, struct model_node *n)
+void model_take_away(struct model *m, struct model_effect *e, struct model_node *n)
 {
     struct model_node *data = model_child_get(m, n->id, (struct name){".data", 5});
-    struct model_node *dir = model_dir_of(m, n);
-    bool is_data = model_text_is(n->life->name, ".data");
 
     if (data != NULL) {
-        model_remove_node(m, e, data);
+        model_take_away(m, e, data);
     }
     model_changed(m, e, n, CHANGE_REMOVE);
     model_node_end(m, n);
-    if (!is_data) {
+}
+
+void model_remove_node(struct model *m, struct model_effect *e, struct model_node *n)
+{
+    struct model_node *dir = model_dir_of(m, n);
+
+    model_take_away(m, e, n);
+    if (!model_text_is(n->life->name, ".data")) {
         model_children_changed(m, dir, -1, n->type == NODE_DIR ? -1 : 0);
     }
 }

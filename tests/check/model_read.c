@@ -132,6 +132,9 @@ static int read_statfs(const struct model *m, uint64_t index, const struct reque
         }
     }
     model_usage(m, model_node(m, id), index, &r->u.statfs.nodes, &r->u.statfs.bytes);
+    if (nodes_max == UINT64_MAX && bytes_max == UINT64_MAX) {
+        r->u.statfs.nodes++; /* of the whole tree: with the root */
+    }
     r->u.statfs.nodes_max = nodes_max != UINT64_MAX ? nodes_max : 0;
     r->u.statfs.bytes_max = bytes_max != UINT64_MAX ? bytes_max : 0;
     return 0;

@@ -21,14 +21,11 @@ struct step { /* a rename that is being looked at */
 
 static int find(const struct model *m, struct step *s)
 {
-    if (s->flags == RENAME_FLAG_ALL) {
-        return ERR_INVAL;
+    if (s->dir == NULL || s->dir->type != NODE_DIR) {
+        return s->dir == NULL ? ERR_NOENT : ERR_NOTDIR;
     }
-    if (s->dir == NULL || s->to_dir == NULL) {
-        return ERR_NOENT;
-    }
-    if (s->dir->type != NODE_DIR || s->to_dir->type != NODE_DIR) {
-        return ERR_NOTDIR;
+    if (s->to_dir == NULL || s->to_dir->type != NODE_DIR) {
+        return s->to_dir == NULL ? ERR_NOENT : ERR_NOTDIR;
     }
     if ((s->dir->id == TREE_ROOT_ID && s->name.size == 0) ||
         (s->to_dir->id == TREE_ROOT_ID && s->to_name.size == 0)) {
@@ -59,19 +56,21 @@ static int data_wrong(const struct step *s)
 
 static int target_wrong(const struct model *m, const struct step *s)
 {
-    if (s->flags & RENAME_FLAG_EXCHANGE) {
-        if (s->target == NULL) {
-            return ERR_NOENT;
-        }
-        return is_below(m, s->dir, s->target) || is_below(m, s->to_dir, s->n) ? ERR_INVAL : 0;
-    }
-    if (s->target != NULL && (s->flags & RENAME_FLAG_NOREPLACE)) {
-        return ERR_EXISTS;
-    }
-    if (is_below(m, s->to_dir, s->n)) {
+    bool exchange = (s->flags & RENAME_FLAG_EXCHANGE) != 0;
+
+    if (s->flags == RENAME_FLAG_ALL || is_below(m, s->to_dir, s->n)) {
         return ERR_INVAL;
     }
     if (s->target == NULL) {
+        return exchange ? ERR_NOENT : 0;
+    }
+    if (s->flags & RENAME_FLAG_NOREPLACE) {
+        return ERR_EXISTS;
+    }
+    if (exchange) {
+        return is_below(m, s->dir, s->target) ? ERR_INVAL : 0;
+    }
+    if (s->target == s->n) {
         return 0;
     }
     if (s->n->type == NODE_DIR && s->target->type != NODE_DIR) {
@@ -142,8 +141,6 @@ static void move(struct model *m, struct model_effect *e, struct model_node *n,
     struct name from = n->life->name;
     struct model_version *v;
     struct event *event;
-    int dirs = n->type == NODE_DIR ? 1 : 0;
-    bool listed = !model_text_is(to_name, ".data");
 
     model_node_move(m, n, to_dir, to_name);
     v = model_version_make(m, n);
@@ -153,18 +150,32 @@ static void move(struct model *m, struct model_effect *e, struct model_node *n,
         v->attr.life = LIFE_PERMANENT;
         v->attr.owner = 0;
     }
-    if (dir == to_dir) {
-        model_children_changed(m, dir, listed ? 0 : -1, 0);
-    } else {
-        model_children_changed(m, dir, -1, -dirs);
-        if (listed) {
-            model_children_changed(m, to_dir, 1, dirs);
-        }
-    }
     event = model_changed(m, e, n, CHANGE_MOVE);
     event->from_dir = dir->id;
     event->from_name = model_text(e, from);
     event->from_path = model_path(m, e, dir->id, m->index);
+}
+
+static int is_dir(const struct model_node *n)
+{
+    return n != NULL && n->type == NODE_DIR ? 1 : 0;
+}
+
+/* Each directory is changed once. */
+static void dirs_changed(struct model *m, const struct step *s, bool exchange)
+{
+    int listed = model_text_is(s->to_name, ".data") ? 0 : 1;
+    int came = exchange ? 0 : listed - (s->target != NULL ? listed : 0);
+    int went = exchange ? 0 : -1;
+    int came_dirs = is_dir(s->n) - is_dir(s->target);
+    int went_dirs = exchange ? -came_dirs : -is_dir(s->n);
+
+    if (s->dir == s->to_dir) {
+        model_children_changed(m, s->dir, came + went, came_dirs + went_dirs);
+    } else {
+        model_children_changed(m, s->dir, went, went_dirs);
+        model_children_changed(m, s->to_dir, came, came_dirs);
+    }
 }
 
 int model_rename(struct model *m, struct model_effect *e, struct model_node *dir, struct name name,
@@ -197,6 +208,7 @@ int model_rename(struct model *m, struct model_effect *e, struct model_node *dir
 
         move(m, e, s.n, to_dir, to_name);
         move(m, e, s.target, dir, back);
+        dirs_changed(m, &s, true);
         return 0;
     }
     e->reply.u.rename.merged =
@@ -208,9 +220,10 @@ int model_rename(struct model *m, struct model_effect *e, struct model_node *dir
     }
     if (s.target != NULL) {
         e->reply.u.rename.gone = s.target->id;
-        model_remove_node(m, e, s.target);
+        model_take_away(m, e, s.target);
     }
     move(m, e, s.n, to_dir, to_name);
+    dirs_changed(m, &s, false);
     return 0;
 }
 

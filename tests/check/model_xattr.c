@@ -51,7 +51,7 @@ static const char *number(const char *at, const char *end, uint64_t *ret)
         }
         *ret = *ret * 10 + (uint64_t)(*at - '0');
     }
-    return at > first ? at : NULL;
+    return at > first && *ret > 0 ? at : NULL;
 }
 
 static bool quota_parse(const struct blob *b, uint64_t *ret_nodes, uint64_t *ret_bytes)
@@ -144,28 +144,19 @@ static int name_wrong(struct name name)
     if (name.size > NAME_SIZE_MAX) {
         return ERR_NAMETOOLONG;
     }
-    if (name.size <= 5 || memcmp(name.bytes, "user.", 5) != 0) {
+    if (name.size < 5 || memcmp(name.bytes, "user.", 5) != 0) {
         return ERR_UNSUPPORTED;
     }
-    return 0;
+    return name.size == 5 || memchr(name.bytes, 0, name.size) != NULL ? ERR_INVAL : 0;
 }
 
 static int setting_wrong(const struct model *m, const struct model_node *n, struct name name,
-                         const struct blob *value, bool remove)
+                         const struct blob *value)
 {
     uint64_t nodes_max, bytes_max, nodes, bytes;
     bool quota = model_text_is(name, QUOTA);
 
-    if (name.size < 11 || memcmp(name.bytes, "user.zabfs.", 11) != 0) {
-        return 0;
-    }
     if (!quota && !model_text_is(name, RULE)) {
-        return ERR_PERM;
-    }
-    if (n->type != NODE_DIR) {
-        return ERR_PERM;
-    }
-    if (remove) {
         return 0;
     }
     if (!quota) {
@@ -176,6 +167,14 @@ static int setting_wrong(const struct model *m, const struct model_node *n, stru
     }
     model_usage(m, n, m->index, &nodes, &bytes);
     return nodes > nodes_max || bytes > bytes_max ? ERR_QUOTA : 0;
+}
+
+static bool is_reserved(const struct model_node *n, struct name name)
+{
+    bool setting = model_text_is(name, QUOTA) || model_text_is(name, RULE);
+
+    return name.size >= 11 && memcmp(name.bytes, "user.zabfs.", 11) == 0 &&
+           (!setting || n->type != NODE_DIR);
 }
 
 /* The list with the attribute set, or without it if `value` is not to be. */
@@ -252,10 +251,10 @@ static int check(const struct model *m, const struct request *r, const struct mo
 {
     bool remove = (r->u.setxattr.flags & SETXATTR_REMOVE) != 0;
     struct name name = r->u.setxattr.name;
-    int err = setting_wrong(m, n, name, r->u.setxattr.value, remove);
+    int err;
 
-    if (err != 0) {
-        return err;
+    if (is_reserved(n, name)) {
+        return ERR_PERM;
     }
     if (before != NULL && (r->u.setxattr.flags & SETXATTR_CREATE)) {
         return ERR_EXISTS;
@@ -263,7 +262,11 @@ static int check(const struct model *m, const struct request *r, const struct mo
     if (before == NULL && (r->u.setxattr.flags & (SETXATTR_REPLACE | SETXATTR_REMOVE))) {
         return ERR_NODATA;
     }
-    return remove ? 0 : room_wrong(m, n, before, name, r->u.setxattr.value);
+    if (remove || (before != NULL && same_value(before->value, r->u.setxattr.value))) {
+        return 0;
+    }
+    err = room_wrong(m, n, before, name, r->u.setxattr.value);
+    return err != 0 ? err : setting_wrong(m, n, name, r->u.setxattr.value);
 }
 
 int model_op_setxattr(struct model *m, struct model_effect *e)

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "err.h"
+
 /* The events of one client, held against the model: each change of the directories it asked about
  * comes once, in order, before any answer that shows it, and as it was. */
 
@@ -252,5 +254,83 @@ const char *client_all_answered(struct clients *cs, struct client *c, const stru
     }
     c->all = ALL_ON;
     c->all_open = false;
+    return NULL;
+}
+
+/* --- the log of a name ----------------------------------------------------------------------- */
+
+static bool same_name(struct name a, struct name b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.bytes, b.bytes, a.size) == 0);
+}
+
+static bool is_of(const struct event *e, const struct request *q)
+{
+    return (e->dir == q->u.log.dir && same_name(e->name, q->u.log.name)) ||
+           (e->kind == CHANGE_MOVE && e->from_dir == q->u.log.dir &&
+            same_name(e->from_name, q->u.log.name));
+}
+
+/* The changes of one entry, beginning with the one shown as number `at`; returns how many there
+ * are, or UINT32_MAX if another is shown. */
+static uint32_t log_group(struct clients *cs, const struct model_change *change,
+                          const struct request *q, const struct reply *got, uint32_t at)
+{
+    struct buf shown = {0};
+    uint32_t found = 0;
+
+    for (uint32_t i = 0; i < change->event_count && found != UINT32_MAX; i++) {
+        struct message m;
+
+        CHECK(codec_decode(change->events[i].bytes->data, change->events[i].bytes->size, &m) == 0);
+        if (is_of(&m.u.event, q)) {
+            struct event e = m.u.event;
+            struct event s = at + found < got->u.log.count ? got->u.log.list[at + found] : e;
+
+            e.has_value = e.more = s.more = false;
+            e.value = NULL;
+            cs->scratch.size = shown.size = 0;
+            codec_encode_event(&cs->scratch, &e);
+            codec_encode_event(&shown, &s);
+            found = at + found < got->u.log.count && shown.size == cs->scratch.size &&
+                            memcmp(shown.data, cs->scratch.data, shown.size) == 0
+                        ? found + 1
+                        : UINT32_MAX;
+        }
+        codec_message_done(&m);
+    }
+    buf_done(&shown);
+    return found;
+}
+
+const char *client_log_judge(struct clients *cs, const struct record *r, const struct request *q,
+                             const struct reply *got)
+{
+    uint64_t from = q->u.log.after > got->u.log.floor ? q->u.log.after : got->u.log.floor;
+    uint32_t at = 0;
+
+    if (r->err != 0) {
+        return NULL;
+    }
+    if (from < model_floor(cs->model)) { /* what is older is not known here */
+        from = model_floor(cs->model);
+        while (at < got->u.log.count && got->u.log.list[at].index <= from) {
+            at++;
+        }
+    }
+    for (uint64_t i = from + 1; i <= r->index && (got->u.log.end || at < got->u.log.count); i++) {
+        const struct model_change *change = model_change(cs->model, i);
+        uint32_t found = change != NULL ? log_group(cs, change, q, got, at) : 0;
+
+        if (found == UINT32_MAX) {
+            return client_verdict(cs, r, "log", "not what entry %llu did to the name",
+                                  (unsigned long long)i);
+        }
+        at += found;
+    }
+    if (at != got->u.log.count) {
+        return client_verdict(cs, r, "log", "%u changes are shown, and %u were made",
+                              got->u.log.count, at);
+    }
     return NULL;
 }

@@ -10,6 +10,7 @@
  *   clients.c         the calls of clients.h: frames, ends of streams, alarms
  *   client_session.c  streams and sessions: connect, HELLO, resume, send again, expire
  *   client_work.c     what to ask for next, and what is learned from the answers
+ *   client_ask.c      ... of locks, lives, moves, attributes, transactions, the past
  *   client_judge.c    what was told, held against the ledger; client_events.c the events of it */
 
 enum {
@@ -18,6 +19,9 @@ enum {
     KNOWN_MAX = 64,
     EXTRAS_MAX = 64,
     TOLD_MAX = 64,
+    CLIENT_NAME_MAX = 300,
+    CLIENT_EPHEMERALS_MAX = 8,
+    CLIENT_LOCKS_MAX = 6,
 };
 
 struct client_op { /* a request that awaits its answer */
@@ -40,6 +44,11 @@ struct interest_set { /* directories of which every change after an index must h
     uint64_t count, cap, since_cap;
 };
 
+struct client_lock { /* that it asked for at some time */
+    uint64_t node;
+    struct lock lock;
+};
+
 struct told_grant {
     uint64_t index;
     struct model_grant grant;
@@ -53,6 +62,7 @@ struct client {
     uint32_t member; /* its place in conf.members */
     uint64_t conn;   /* 0: none */
     bool greeting, attached;
+    bool draining;  /* what needs the stream for itself comes next */
     bool exclusive; /* nothing else may be asked until all is answered */
     uint64_t connect_us;
     uint64_t hello_us; /* patience with HELLO ends */
@@ -74,6 +84,12 @@ struct client {
     uint64_t sync_need;           /* the next request is to be a read that shows this; 0: none */
     bool probe_write, probe_sync; /* still to be done */
     uint64_t values;              /* written, makes them unique */
+    uint64_t ephemerals[CLIENT_EPHEMERALS_MAX]; /* of its session, as far as it remembers */
+    uint32_t ephemeral_count;
+    struct client_lock locks[CLIENT_LOCKS_MAX];
+    uint32_t lock_next;
+    bool wants_all; /* subscribes to the changes of all directories */
+    bool heard_all; /* and has heard all of them up to `heard` */
     /* judgement */
     uint64_t judged_seen;
     uint64_t judged_heard;
@@ -194,6 +210,26 @@ void client_probe_work(struct clients *cs, struct client *c, uint64_t now_us);
 /* Takes what is useful from an answer without error. */
 void client_learn(struct clients *cs, struct client *c, const struct reply *r);
 
+uint64_t client_any_dir(struct clients *cs, struct client *c);
+uint64_t client_any_id(struct clients *cs, struct client *c);
+enum node_type client_any_type(struct client *c);
+struct name client_any_name(struct clients *cs, struct client *c, enum node_type type,
+                            char text[CLIENT_NAME_MAX]);
+struct blob *client_value(struct clients *cs, struct client *c);
+
+/* --- client_ask.c --- */
+
+bool client_has(const struct clients *cs, enum clients_feature feature);
+void client_own(struct client *c, const struct attr *a); /* an ephemeral that it made */
+void client_ask_ephemeral(struct clients *cs, struct client *c, uint64_t now_us);
+void client_ask_rename(struct clients *cs, struct client *c, uint64_t now_us);
+void client_ask_xattr(struct clients *cs, struct client *c, uint64_t now_us);
+void client_ask_txn(struct clients *cs, struct client *c, uint64_t now_us);
+void client_ask_lock(struct clients *cs, struct client *c, uint64_t now_us);
+bool client_read_more(struct clients *cs, struct client *c, struct request *r,
+                      char text[CLIENT_NAME_MAX]);
+uint64_t client_past(struct clients *cs, struct client *c);
+
 /* --- client_events.c --- */
 
 void interest_set_clear(struct interest_set *s);
@@ -207,6 +243,8 @@ uint64_t client_grants_missing(const struct clients *cs, struct client *c, uint6
 void client_all_asked(struct client *c);
 const char *client_all_answered(struct clients *cs, struct client *c, const struct record *r,
                                 uint64_t asked, uint64_t from);
+const char *client_log_judge(struct clients *cs, const struct record *r, const struct request *q,
+                             const struct reply *got);
 const char *client_event_judge(struct clients *cs, struct client *c, const struct record *r);
 
 /* --- client_judge.c --- */

@@ -152,7 +152,7 @@ void client_closed(struct clients *cs, struct client *c, uint64_t now_us)
     for (uint32_t i = 0; i < c->op_count; i++) { /* what only that stream awaited */
         enum op op = c->ops[i].op;
 
-        if (op == OP_PING || op == OP_INTEREST || op == OP_FORGET) {
+        if (op == OP_PING || op == OP_INTEREST || op == OP_FORGET || op == OP_EVENTS) {
             client_op_drop(c, &c->ops[i--]);
         }
     }
@@ -179,6 +179,7 @@ void client_session_lost(struct clients *cs, struct client *c, uint64_t now_us)
     c->open_us = 0;
     c->dir_count = 0;
     c->sync_need = 0;
+    c->ephemeral_count = 0;
 }
 
 static void hello_record(struct clients *cs, struct client *c, const struct reply *r,
@@ -200,6 +201,27 @@ static void hello_record(struct clients *cs, struct client *c, const struct repl
                                        .bytes = blob_ref(bytes)});
 }
 
+/* Everything, and what was missed of it. */
+static void ask_all(struct clients *cs, struct client *c, struct record *rec, uint64_t index,
+                    uint64_t now_us)
+{
+    struct request r = {.op = OP_EVENTS};
+    const struct client_op *o;
+
+    r.u.events.on = true;
+    r.u.events.index_from = c->heard_all && client_roll(c, 8) != 0 ? c->heard : 0;
+    if (r.u.events.index_from == 0) {
+        c->heard = index > c->heard ? index : c->heard;
+    }
+    c->dir_count = 0;
+    c->heard_all = true;
+    c->resubscribing = true;
+    rec->heard = r.u.events.index_from;
+    rec->asks_all = true;
+    o = client_ask(cs, c, &r, now_us);
+    rec->request = blob_ref(o->request);
+}
+
 /* The session goes on here: hear what was missed, then ask again for what was not answered. */
 static void attached(struct clients *cs, struct client *c, uint64_t index, uint64_t now_us)
 {
@@ -213,7 +235,9 @@ static void attached(struct clients *cs, struct client *c, uint64_t index, uint6
     c->seen = index > c->seen ? index : c->seen;
     alive(cs, c, now_us);
     c->work_us = now_us + client_roll(c, cs->conf.think_us + 1);
-    if (c->dir_count > 0 && client_roll(c, 8) != 0) {
+    if (c->wants_all) {
+        ask_all(cs, c, rec, index, now_us);
+    } else if (c->dir_count > 0 && client_roll(c, 8) != 0) {
         r.u.interest.index_from = c->heard;
         r.u.interest.count = c->dir_count;
         r.u.interest.ids = c->dirs;

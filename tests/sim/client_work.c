@@ -10,8 +10,6 @@
  * what is remembered of the answers, for all clients together. Numbered names are removed again
  * sooner or later, so that the tree stays small. */
 
-enum { NAME_MAX_HERE = 300 };
-
 /* --- choosing -------------------------------------------------------------------------------- */
 
 static const struct known *any_known(struct clients *cs, struct client *c)
@@ -19,7 +17,7 @@ static const struct known *any_known(struct clients *cs, struct client *c)
     return &cs->known[client_roll(c, cs->known_count)];
 }
 
-static uint64_t any_dir(struct clients *cs, struct client *c)
+uint64_t client_any_dir(struct clients *cs, struct client *c)
 {
     for (int i = 0; i < 8 && client_roll(c, 3) != 0; i++) {
         const struct known *k = any_known(cs, c);
@@ -41,7 +39,7 @@ static const struct known *any_file(struct clients *cs, struct client *c)
     return k;
 }
 
-static uint64_t any_id(struct clients *cs, struct client *c)
+uint64_t client_any_id(struct clients *cs, struct client *c)
 {
     if (client_roll(c, 100) == 0) {
         return 1 + client_roll(c, 1000000);
@@ -50,28 +48,30 @@ static uint64_t any_id(struct clients *cs, struct client *c)
 }
 
 /* A name that others use, too: files n*, directories d*, links l*. */
-static struct name any_name(struct clients *cs, struct client *c, enum node_type type,
-                            char text[NAME_MAX_HERE])
+struct name client_any_name(struct clients *cs, struct client *c, enum node_type type,
+                            char text[CLIENT_NAME_MAX])
 {
-    static const char *const bad[] = {"", ".", "..", ".data", ".zabfs", "a/b"};
+    static const char *const bad[] = {"", ".", "..", ".zabfs", "a/b"};
     uint32_t names = cs->conf.names > 0 ? cs->conf.names : 1;
     int size;
 
-    if (client_roll(c, 200) == 0) {
-        size = snprintf(text, NAME_MAX_HERE, "%s", bad[client_roll(c, 6)]);
+    if (client_roll(c, 80) == 0 && client_has(cs, CLIENTS_EPHEMERALS)) {
+        size = snprintf(text, CLIENT_NAME_MAX, ".data");
+    } else if (client_roll(c, 200) == 0) {
+        size = snprintf(text, CLIENT_NAME_MAX, "%s", bad[client_roll(c, 5)]);
     } else if (client_roll(c, 300) == 0) {
         size = 250 + (int)client_roll(c, 10);
         memset(text, 'y', (size_t)size);
     } else if (type == NODE_DIR) {
-        size = snprintf(text, NAME_MAX_HERE, "d%u", client_roll(c, 1 + names / 4));
+        size = snprintf(text, CLIENT_NAME_MAX, "d%u", client_roll(c, 1 + names / 4));
     } else {
-        size = snprintf(text, NAME_MAX_HERE, "%c%u", type == NODE_FILE ? 'n' : 'l',
+        size = snprintf(text, CLIENT_NAME_MAX, "%c%u", type == NODE_FILE ? 'n' : 'l',
                         client_roll(c, names));
     }
     return (struct name){text, (uint32_t)size};
 }
 
-static enum node_type any_type(struct client *c)
+enum node_type client_any_type(struct client *c)
 {
     uint32_t kind = client_roll(c, 10);
 
@@ -79,7 +79,7 @@ static enum node_type any_type(struct client *c)
 }
 
 /* Bytes that nobody else writes, mostly few. Owned by the caller. */
-static struct blob *new_value(struct clients *cs, struct client *c)
+struct blob *client_value(struct clients *cs, struct client *c)
 {
     char text[64];
     int size = snprintf(text, sizeof(text), "c%u.%" PRIu64 ";", c->number, ++c->values);
@@ -103,16 +103,16 @@ static struct blob *new_value(struct clients *cs, struct client *c)
 static void ask_create(struct clients *cs, struct client *c, uint64_t now_us)
 {
     struct request r = {.op = OP_CREATE};
-    char text[NAME_MAX_HERE];
-    enum node_type type = any_type(c);
+    char text[CLIENT_NAME_MAX];
+    enum node_type type = client_any_type(c);
     struct blob *value = NULL;
 
-    r.u.create.dir = any_dir(cs, c);
+    r.u.create.dir = client_any_dir(cs, c);
     r.u.create.type = type;
     r.u.create.mode = 0600 + client_roll(c, 0200);
     r.u.create.uid = client_roll(c, 3);
     r.u.create.gid = client_roll(c, 3);
-    r.u.create.name = any_name(cs, c, type, text);
+    r.u.create.name = client_any_name(cs, c, type, text);
     if (client_roll(c, 3) == 0 && cs->extra_count < EXTRAS_MAX / 2) {
         r.u.create.flags = CREATE_SEQUENTIAL;
         r.u.create.name = (struct name){"x-", 2};
@@ -121,9 +121,9 @@ static void ask_create(struct clients *cs, struct client *c, uint64_t now_us)
         r.u.create.dir = TREE_ROOT_ID; /* few below others: the tree stays flat */
     }
     if (client_roll(c, type == NODE_DIR ? 30 : 4) == 0) {
-        value = type == NODE_FILE ? NULL : new_value(cs, c); /* a directory may have none */
+        value = type == NODE_FILE ? NULL : client_value(cs, c); /* a directory may have none */
     } else if (type != NODE_DIR) {
-        value = new_value(cs, c);
+        value = client_value(cs, c);
     }
     r.u.create.value = value;
     client_ask(cs, c, &r, now_us);
@@ -133,11 +133,11 @@ static void ask_create(struct clients *cs, struct client *c, uint64_t now_us)
 static void ask_remove(struct clients *cs, struct client *c, uint64_t now_us)
 {
     struct request r = {.op = OP_REMOVE};
-    char text[NAME_MAX_HERE];
-    enum node_type type = any_type(c);
+    char text[CLIENT_NAME_MAX];
+    enum node_type type = client_any_type(c);
 
-    r.u.remove.dir = any_dir(cs, c);
-    r.u.remove.name = any_name(cs, c, type, text);
+    r.u.remove.dir = client_any_dir(cs, c);
+    r.u.remove.name = client_any_name(cs, c, type, text);
     r.u.remove.flags = (type == NODE_DIR) != (client_roll(c, 20) == 0) ? REMOVE_DIR : 0;
     if (cs->extra_count > 0 && client_roll(c, 3) != 0) {
         struct extra *e = &cs->extras[client_roll(c, cs->extra_count)];
@@ -155,7 +155,7 @@ static void ask_set(struct clients *cs, struct client *c, bool append, uint64_t 
 {
     const struct known *k = any_file(cs, c);
     struct request r = {.op = append ? OP_APPEND : OP_SET};
-    struct blob *value = new_value(cs, c);
+    struct blob *value = client_value(cs, c);
 
     if (append && k->size <= cs->conf.value_size_max) {
         r.u.append.id = k->id;
@@ -174,7 +174,7 @@ static void ask_setattr(struct clients *cs, struct client *c, uint64_t now_us)
 {
     struct request r = {.op = OP_SETATTR};
 
-    r.u.setattr.id = any_id(cs, c);
+    r.u.setattr.id = client_any_id(cs, c);
     r.u.setattr.mask = client_roll(c, SETATTR_ALL + 1);
     if (r.u.setattr.mask & SETATTR_MODE) {
         r.u.setattr.mode = client_roll(c, 010000);
@@ -200,25 +200,34 @@ static void ask_setattr(struct clients *cs, struct client *c, uint64_t now_us)
 static void ask_read(struct clients *cs, struct client *c, uint64_t now_us)
 {
     struct request r = {.op = OP_READ};
-    char text[NAME_MAX_HERE];
+    char text[CLIENT_NAME_MAX];
     uint32_t kind = client_roll(c, 10);
     uint64_t need = c->sync_need;
+    uint64_t at = need == 0 ? client_past(cs, c) : 0;
 
     c->sync_need = 0;
+    if (need == 0 && client_read_more(cs, c, &r, text)) {
+        client_ask(cs, c, &r, now_us);
+        return;
+    }
     if (kind < 4) {
         r.u.read.id = any_file(cs, c)->id;
+        r.u.read.at = at;
     } else if (kind < 7) {
         r.op = OP_LOOKUP;
-        r.u.lookup.dir = any_dir(cs, c);
-        r.u.lookup.name = any_name(cs, c, any_type(c), text);
+        r.u.lookup.dir = client_any_dir(cs, c);
+        r.u.lookup.name = client_any_name(cs, c, client_any_type(c), text);
+        r.u.lookup.at = at;
     } else if (kind < 9) {
         r.op = OP_GETATTR;
-        r.u.getattr.id = any_id(cs, c);
+        r.u.getattr.id = client_any_id(cs, c);
+        r.u.getattr.at = at;
     } else {
         r.op = OP_READDIR;
-        r.u.readdir.dir = any_dir(cs, c);
+        r.u.readdir.dir = client_any_dir(cs, c);
         r.u.readdir.after = client_roll(c, 3) == 0 ? client_roll(c, 30) : 0;
         r.u.readdir.size_max = client_roll(c, 4000);
+        r.u.readdir.at = at;
     }
     client_ask(cs, c, &r, now_us)->need = need;
 }
@@ -264,11 +273,30 @@ static void ask_alone(struct clients *cs, struct client *c, uint64_t now_us)
 static void ask_interest(struct clients *cs, struct client *c, uint64_t now_us)
 {
     struct request r = {.op = OP_INTEREST};
-    uint64_t dirs[2] = {any_dir(cs, c), TREE_ROOT_ID};
+    uint64_t dirs[2] = {client_any_dir(cs, c), TREE_ROOT_ID};
 
     r.u.interest.count = 2;
     r.u.interest.ids = dirs;
     client_ask(cs, c, &r, now_us);
+}
+
+/* One of the features that the run has; false: the one that was drawn it has not. */
+static bool ask_feature(struct clients *cs, struct client *c, uint64_t now_us)
+{
+    static void (*const asks[])(struct clients *, struct client *, uint64_t) = {
+        [CLIENTS_EPHEMERALS] = client_ask_ephemeral,
+        [CLIENTS_RENAMES] = client_ask_rename,
+        [CLIENTS_XATTRS] = client_ask_xattr,
+        [CLIENTS_LOCKS] = client_ask_lock,
+        [CLIENTS_TXNS] = client_ask_txn,
+    };
+    uint32_t feature = client_roll(c, CLIENTS_TXNS + 1);
+
+    if (!client_has(cs, (enum clients_feature)feature)) {
+        return false;
+    }
+    asks[feature](cs, c, now_us);
+    return true;
 }
 
 void client_work(struct clients *cs, struct client *c, uint64_t now_us)
@@ -276,6 +304,16 @@ void client_work(struct clients *cs, struct client *c, uint64_t now_us)
     uint32_t kind = client_roll(c, 1000);
 
     if (!c->attached || c->exclusive || c->op_count >= cs->conf.inflight_max) {
+        return;
+    }
+    if (c->draining) { /* nothing new until all is answered */
+        if (c->op_count == 0) {
+            c->draining = false;
+            ask_alone(cs, c, now_us);
+        }
+        return;
+    }
+    if (c->sync_need == 0 && client_roll(c, 3) == 0 && ask_feature(cs, c, now_us)) {
         return;
     }
     if (c->sync_need != 0 || kind < 380) {
@@ -294,8 +332,11 @@ void client_work(struct clients *cs, struct client *c, uint64_t now_us)
         ask_setattr(cs, c, now_us);
     } else if (kind < 985) {
         ask_interest(cs, c, now_us);
-    } else if (c->op_count == 0) {
-        ask_alone(cs, c, now_us);
+    } else {
+        c->draining = c->op_count > 0 && client_roll(c, 3) == 0;
+        if (c->op_count == 0) {
+            ask_alone(cs, c, now_us);
+        }
     }
 }
 
@@ -385,13 +426,18 @@ void client_learn(struct clients *cs, struct client *c, const struct reply *r)
     case OP_SET:
     case OP_APPEND:
     case OP_SETATTR:
+    case OP_SETXATTR:
         know(cs, &r->u.attr);
+        break;
+    case OP_RENAME:
+        know(cs, &r->u.rename.attr);
         break;
     case OP_READ:
         know(cs, &r->u.read.attr);
         break;
     case OP_CREATE:
         know(cs, &r->u.create.attr);
+        client_own(c, &r->u.create.attr);
         remember_extra(cs, r->u.create.attr.parent, r->u.create.name, r->u.create.attr.type);
         break;
     case OP_REMOVE:

@@ -57,6 +57,21 @@ bool client_is_local(int err)
     return err == ERR_TIMEOUT || err == ERR_NO_QUORUM || err == ERR_OVERLOAD || err == ERR_NOSPACE;
 }
 
+/* Was it asked for as of an earlier index? */
+static bool is_past(const struct client_op *o)
+{
+    const struct request *q;
+    struct message m;
+    bool past;
+
+    CHECK(codec_decode(o->request->data, o->request->size, &m) == 0);
+    q = &m.u.request;
+    past = (q->op == OP_LOOKUP && q->u.lookup.at != 0) ||
+           (q->op == OP_GETATTR && q->u.getattr.at != 0) || (q->op == OP_READ && q->u.read.at != 0);
+    codec_message_done(&m);
+    return past;
+}
+
 /* The directories that an answer subscribes to. */
 static void subscribed(const struct client_op *o, const struct reply *r, uint64_t dirs[2])
 {
@@ -69,13 +84,18 @@ static void subscribed(const struct client_op *o, const struct reply *r, uint64_
     if (r->op == OP_CREATE) {
         a = &r->u.create.attr;
     } else if (r->op == OP_READ) {
-        a = &r->u.read.attr;
+        a = is_past(o) ? NULL : &r->u.read.attr;
     } else if (r->op == OP_LOOKUP || r->op == OP_GETATTR || r->op == OP_SET || r->op == OP_APPEND ||
                r->op == OP_SETATTR) {
-        a = &r->u.attr;
-    } else if (r->op == OP_READDIR) {
+        a = is_past(o) ? NULL : &r->u.attr;
+    } else if (r->op == OP_READDIR || r->op == OP_RENAME) {
         CHECK(codec_decode(o->request->data, o->request->size, &m) == 0);
-        dirs[0] = m.u.request.u.readdir.dir;
+        if (r->op == OP_RENAME) {
+            dirs[0] = m.u.request.u.rename.dir;
+            dirs[1] = m.u.request.u.rename.to_dir;
+        } else if (m.u.request.u.readdir.at == 0) {
+            dirs[0] = m.u.request.u.readdir.dir;
+        }
         codec_message_done(&m);
     }
     if (a != NULL) {
@@ -127,7 +147,8 @@ static void on_local_error(struct clients *cs, struct client *c, struct client_o
                            uint64_t now_us)
 {
     cs->counts.unknown++;
-    if (!cs->quiet && !o->probe && o->op != OP_INTEREST && client_roll(c, 4) == 0) {
+    if (!cs->quiet && !o->probe && o->op != OP_INTEREST && o->op != OP_EVENTS &&
+        client_roll(c, 4) == 0) {
         client_op_give_up(cs, c, o, o->sends == 1 && err != ERR_TIMEOUT && err != ERR_NOSPACE,
                           now_us);
         return;
@@ -146,7 +167,7 @@ static void on_answer(struct clients *cs, struct client *c, struct client_op *o,
     } else {
         cs->counts.replies_err++;
     }
-    if (o->op == OP_INTEREST && c->resubscribing) {
+    if ((o->op == OP_INTEREST || o->op == OP_EVENTS) && c->resubscribing) {
         c->resubscribing = false;
     }
     if (o->probe && o->op == OP_SYNC) {
@@ -183,7 +204,7 @@ static void on_reply(struct clients *cs, struct client *c, const struct reply *r
     record_reply(cs, c, o, r, bytes, now_us);
     told(cs, r->index, now_us);
     c->seen = r->index > c->seen ? r->index : c->seen;
-    if (!c->resubscribing || o->op == OP_INTEREST) {
+    if (!c->resubscribing || o->op == OP_INTEREST || o->op == OP_EVENTS) {
         c->heard = r->index > c->heard ? r->index : c->heard;
     }
     if (client_is_local(r->err)) {
@@ -358,6 +379,7 @@ struct clients *clients_new(const struct clients_conf *conf, const struct client
         c->prng.state = prng_next(&seeds);
         c->member = client_roll(c, conf->member_count);
         c->xid_next = 1;
+        c->wants_all = client_has(cs, CLIENTS_EVENTS) && client_roll(c, 3) == 0;
     }
     return cs;
 }

@@ -31,6 +31,19 @@ struct clients_io { /* calls only queue; none may call back into the clients */
                                      newest call replaces earlier ones */
 };
 
+enum clients_feature { /* of zabfs that the clients use */
+                       CLIENTS_EPHEMERALS,
+                       CLIENTS_RENAMES,
+                       CLIENTS_XATTRS,
+                       CLIENTS_LOCKS,
+                       CLIENTS_TXNS,
+                       CLIENTS_EVENTS, /* the changes of all directories, and the log of a name */
+                       CLIENTS_PAST,   /* reads as of an earlier index */
+                       CLIENTS_FEATURES,
+};
+
+enum { CLIENTS_FEATURES_ALL = (1 << CLIENTS_FEATURES) - 1 };
+
 struct clients_conf {
     uint64_t seed;
     uint32_t count;
@@ -41,6 +54,7 @@ struct clients_conf {
     uint32_t value_size_max; /* of values written */
     uint32_t names;          /* names that all clients fight over; small: more conflicts */
     uint32_t session_timeout_ms;
+    uint32_t features; /* bits 1 << CLIENTS_..., of those above */
 };
 
 struct clients_counts { /* for the report at the end of a run */

@@ -66,6 +66,8 @@ static void draw_speed(struct prng *p, struct sim_mix *ret)
     ret->disk_spread_us = (uint32_t)PICK(p, 100, 2000, 2 * fast_us);
 }
 
+enum { CLIENTS_READY = 1 << CLIENTS_RENAMES | 1 << CLIENTS_EVENTS };
+
 static void draw_clients(struct prng *p, uint64_t seed, struct sim_mix *ret)
 {
     ret->clients = (struct clients_conf){
@@ -78,6 +80,7 @@ static void draw_clients(struct prng *p, uint64_t seed, struct sim_mix *ret)
         .names = (uint32_t)PICK(p, 2, 8, 40),
         .session_timeout_ms = (uint32_t)PICK(p, 1000, 3000, 10000),
     };
+    ret->clients.features = (uint32_t)prng_next(p) & CLIENTS_READY;
     for (uint32_t i = 0; i < ret->member_count; i++) {
         ret->clients.members[i] = i + 1;
     }
@@ -106,12 +109,12 @@ void swarm_print(const struct sim_mix *mix)
 
     printf("members=%u heartbeat_ms=%u election_ms=%u..%u window=%u inflight=%u snapshot=%llu "
            "segment=%u turn_us=%u delay_us=%u+%u disk_us=%u+%u gap_ms=%u down_ms=%u clients=%u "
-           "think_us=%u rounds=%u faults=",
+           "think_us=%u features=%x rounds=%u faults=",
            mix->member_count, mix->heartbeat_ms, mix->election_min_ms, mix->election_max_ms,
            mix->window_entries_max, mix->inflight_max, (unsigned long long)mix->snapshot_entries,
            mix->segment_size, mix->turn_us, mix->delay_us, mix->delay_spread_us, mix->disk_us,
            mix->disk_spread_us, mix->gap_ms, mix->down_ms_max, mix->clients.count,
-           mix->clients.think_us, mix->rounds);
+           mix->clients.think_us, mix->clients.features, mix->rounds);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if (mix->faults[i]) {
             printf("%s,", names[i]);
