@@ -30,6 +30,7 @@ static void subscribe_to_result(struct node *n, uint64_t session, const struct t
     case OP_SET:
     case OP_APPEND:
     case OP_SETATTR:
+    case OP_SETXATTR:
         interest_add(n->interest, session, r->u.attr.parent);
         break;
     default:

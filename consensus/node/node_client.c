@@ -172,6 +172,30 @@ static int readdir(struct node *n, struct node_conn *conn, const struct request 
     return 0;
 }
 
+static int xattrs(struct node *n, struct node_conn *conn, const struct request *q, struct reply *r)
+{
+    const struct tree_node *node = tree_node(n->tree, q->u.xattrs.id);
+
+    if (node == NULL) {
+        return ERR_NOENT;
+    }
+    tree_node_xattrs(node, r);
+    subscribe(n, conn, &r->u.xattrs.attr);
+    return 0;
+}
+
+static int statfs(struct node *n, const struct request *q, struct reply *r)
+{
+    uint64_t id = q->u.statfs.id != 0 ? q->u.statfs.id : TREE_ROOT_ID;
+    const struct tree_node *node = tree_node(n->tree, id);
+
+    if (node == NULL) {
+        return ERR_NOENT;
+    }
+    tree_node_usage(node, r);
+    return 0;
+}
+
 static int interest(struct node *n, struct node_conn *conn, const struct request *q)
 {
     for (uint32_t i = 0; i < q->u.interest.count; i++) {
@@ -268,8 +292,10 @@ static void read_request(struct node *n, struct node_conn *conn, const struct re
         r.err = readdir(n, conn, q, &r);
         break;
     case OP_STATFS:
-        r.u.statfs.nodes = tree_node_count(n->tree);
-        r.u.statfs.bytes = tree_value_bytes(n->tree);
+        r.err = statfs(n, q, &r);
+        break;
+    case OP_XATTRS:
+        r.err = xattrs(n, conn, q, &r);
         break;
     case OP_STATUS:
         status.count = 0;
@@ -294,6 +320,8 @@ static void read_request(struct node *n, struct node_conn *conn, const struct re
     node_reply(n, conn, &r);
     if (q->op == OP_READDIR && r.err == 0) {
         mem_free(r.u.readdir.entries); /* the names in it were borrowed */
+    } else if (q->op == OP_XATTRS && r.err == 0) {
+        mem_free(r.u.xattrs.list);
     }
 }
 

@@ -10,7 +10,8 @@
  *
  * A node is in two tables, by id and by (parent's id, name), and in its directory's list by cookie.
  * The cookie is the directory's create counter after the create: it rises and is never reused, so
- * that a listing that continues after a cookie neither repeats nor skips a child that stays. */
+ * that a listing that continues after a cookie neither repeats nor skips a child that stays. The
+ * file ".data" is in both tables and in no list; where nodes are walked it comes first. */
 
 static uint64_t hash_by_id(const struct table_link *link)
 {
@@ -50,8 +51,29 @@ struct tree_node *tnode_new(enum node_type type, struct name name)
     }
     if (type == NODE_DIR) {
         n->dir = mem_zalloc(sizeof(*n->dir));
+        n->dir->settings = settings_none;
     }
     return n;
+}
+
+struct tree_extra *tnode_extra(struct tree_node *n)
+{
+    if (n->extra == NULL) {
+        n->extra = mem_zalloc(sizeof(*n->extra));
+    }
+    return n->extra;
+}
+
+bool name_is_data(struct name name)
+{
+    static const char data[] = ".data";
+
+    return name.size == strlen(data) && memcmp(name.bytes, data, name.size) == 0;
+}
+
+bool tnode_is_data(const struct tree_node *n)
+{
+    return n->parent->dir->data == n;
 }
 
 void tnode_free(struct tree_node *n)
@@ -59,6 +81,10 @@ void tnode_free(struct tree_node *n)
     if (n->dir != NULL) {
         series_done(&n->dir->children);
         mem_free(n->dir);
+    }
+    if (n->extra != NULL) {
+        xattrs_free(n->extra->xattrs);
+        mem_free(n->extra);
     }
     if (n->name != n->first_name) {
         mem_free(n->name);
@@ -112,28 +138,47 @@ void tree_free(struct tree *t)
 
 void tree_place(struct tree *t, struct tree_node *parent, struct tree_node *n)
 {
+    uint64_t nodes, bytes;
+
     n->parent = parent;
     table_add(&t->by_name, &n->by_name);
-    series_append(&parent->dir->children, n->cookie, n);
+    if (name_is_data(tree_node_name(n))) {
+        CHECK(n->type == NODE_FILE && parent->dir->data == NULL);
+        n->cookie = 0;
+        parent->dir->data = n;
+    } else {
+        series_append(&parent->dir->children, n->cookie, n);
+    }
     if (n->dir != NULL) {
         parent->dir->child_dirs++;
     }
+    subtree_usage(n, &nodes, &bytes);
+    usage_add(parent, nodes, bytes);
 }
 
 void tree_unplace(struct tree *t, struct tree_node *n)
 {
+    uint64_t nodes, bytes;
+
     CHECK(n != t->root);
     table_remove(&t->by_name, &n->by_name);
-    series_remove(&n->parent->dir->children, n->cookie);
+    if (tnode_is_data(n)) {
+        n->parent->dir->data = NULL;
+    } else {
+        series_remove(&n->parent->dir->children, n->cookie);
+    }
     if (n->dir != NULL) {
         n->parent->dir->child_dirs--;
     }
+    subtree_usage(n, &nodes, &bytes);
+    usage_add(n->parent, -nodes, -bytes);
 }
 
 void tree_link(struct tree *t, struct tree_node *parent, struct tree_node *n)
 {
     table_add(&t->by_id, &n->by_id);
     t->value_bytes += n->value != NULL ? n->value->size : 0;
+    t->quota_count += quota_is_set(n);
     if (parent == n) {
         CHECK(t->root == NULL);
         n->parent = n;
@@ -145,9 +190,10 @@ void tree_link(struct tree *t, struct tree_node *parent, struct tree_node *n)
 
 void tree_unlink(struct tree *t, struct tree_node *n)
 {
-    CHECK(n->dir == NULL || n->dir->children.live == 0);
+    CHECK(n->dir == NULL || n->dir->nodes == 0);
     tree_unplace(t, n);
     table_remove(&t->by_id, &n->by_id);
+    t->quota_count -= quota_is_set(n);
     t->value_bytes -= n->value != NULL ? n->value->size : 0;
 }
 
@@ -176,10 +222,14 @@ void tnode_value_init(struct tree_node *n, struct blob *value)
 void tree_value_set(struct tree *t, struct tree_node *n, struct blob *value)
 {
     struct blob *old = n->value;
+    uint64_t more;
 
-    t->value_bytes -= old != NULL ? old->size : 0;
     tnode_value_init(n, value);
-    t->value_bytes += n->value != NULL ? n->value->size : 0;
+    more = (uint64_t)(n->value != NULL ? n->value->size : 0) - (old != NULL ? old->size : 0);
+    if (more != 0) {
+        t->value_bytes += more;
+        usage_add(n->parent, 0, more);
+    }
     blob_unref(old);
 }
 
@@ -218,7 +268,7 @@ const struct tree_node *tnode_walk(const struct tree_node *n)
     const struct tree_node *next = NULL;
 
     if (n->dir != NULL) {
-        next = series_next(&n->dir->children, 0);
+        next = n->dir->data != NULL ? n->dir->data : series_next(&n->dir->children, 0);
     }
     while (next == NULL && n->parent != n) {
         next = series_next(&n->parent->dir->children, n->cookie);
@@ -270,12 +320,15 @@ int tree_lookup(const struct tree *t, uint64_t dir, struct name name, const stru
 
 void tree_node_attr(const struct tree_node *n, struct attr *ret)
 {
+    const struct tree_extra *x = n->extra;
     const struct tree_dir *d = n->dir;
 
     *ret = (struct attr){
         .id = n->id,
         .parent = n->parent->id,
         .type = (enum node_type)n->type,
+        .life = x != NULL ? (enum node_life)x->life : LIFE_PERMANENT,
+        .owner = x != NULL ? x->owner : 0,
         .mode = n->mode,
         .uid = n->uid,
         .gid = n->gid,

@@ -73,7 +73,8 @@ struct tree_grant { /* at the index of the transaction */
  * 0; a sequential name is made with its value before. A number whose name exists, because someone
  * spelled it out, is passed over. A permanent file becomes ephemeral where the directory has that
  * rule (attribute user.zabfs.ephemeral). The file ".data" holds what a directory has to say: it is
- * found by its name and in no listing, does not count as a child, and goes with the directory.
+ * found by its name and in no listing, does not count as a child, and goes with the directory; its
+ * coming and going are no changes of the directory's list (cversion, pzxid, times).
  *
  * SET: ERR_NOENT, ERR_ISDIR, ERR_INVAL for a symlink, ERR_VERSION, ERR_TOOBIG, ERR_QUOTA. The same
  * bytes again are a change as well. APPEND as SET.
@@ -101,8 +102,8 @@ struct tree_grant { /* at the index of the transaction */
  * or XATTRS_MAX, ERR_UNSUPPORTED for names that do not begin with "user.", ERR_PERM for what
  * "user.zabfs." shows and nobody sets, and for the two that are settings of a directory when the
  * node is none; ERR_INVAL for nonsense in those: user.zabfs.ephemeral is "open" or "session";
- * user.zabfs.quota is "BYTES NODES", decimal, with K, M or G behind BYTES, either "-" for no limit;
- * ERR_QUOTA below what is used. The same value again changes nothing.
+ * user.zabfs.quota is "BYTES NODES", decimal and above 0, with K, M or G behind BYTES, either "-"
+ * for no limit; ERR_QUOTA below what is used. The same value again changes nothing.
  *
  * LOCK: ERR_NOENT, ERR_ISDIR or ERR_INVAL for what is not a file, ERR_INVAL range or kind,
  * ERR_NOLOCKS, ERR_WOULD_BLOCK unless `wait`. First come, first served: a lock is granted when it
@@ -143,9 +144,9 @@ size_t tree_node_path(const struct tree *t, uint64_t id, char ret[PATH_SIZE_MAX]
 /* Fills what OP_XATTRS shows. The caller frees the list; what it points to is borrowed. */
 void tree_node_xattrs(const struct tree_node *n, struct reply *ret);
 
-/* What is used below the directory nearest above the node that has a quota, and the quota; of the
- * whole tree if there is none. */
-void tree_node_usage(const struct tree *t, const struct tree_node *n, struct reply *ret);
+/* What is used below the directory nearest above the node that has a quota, the node itself
+ * included, and the quota; of the whole tree, below the root, if there is none. */
+void tree_node_usage(const struct tree_node *n, struct reply *ret);
 
 /* Children of `dir` with a cookie above `after`, in the order of their cookies, until `fill`
  * returns false. O(log n) to find the place. Children that stay for a whole listing appear exactly
@@ -223,7 +224,9 @@ uint64_t tree_audit(const struct tree *t);
  * meanwhile. */
 struct tree_image { /* private; copying it marks a place to go on from */
     const struct tree *tree;
-    const struct tree_node *node; /* next to write, and so on; NULL: none left */
+    const struct tree_node *node;      /* next to write, and so on; NULL: none left */
+    const struct tree_node *xattrs_of; /* written last */
+    uint32_t xattr_at;                 /* next of its attributes */
     const struct session *session;
     const struct slot *slot;
     const struct blob *value; /* that the record is followed by */

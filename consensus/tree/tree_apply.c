@@ -22,7 +22,7 @@ static uint32_t blob_size(const struct blob *b)
     return b != NULL ? b->size : 0;
 }
 
-static int check_value_size(const struct txn *txn, uint64_t size)
+int op_value_check(const struct txn *txn, uint64_t size)
 {
     return size > txn->value_size_max || size > VALUE_SIZE_MAX ? ERR_TOOBIG : 0;
 }
@@ -49,196 +49,6 @@ void op_dir_changed(const struct tree *t, struct tree_node *dir)
     dir->ctime_ns = t->time_ns;
 }
 
-/* --- create --- */
-
-static bool name_is(struct name name, const char *text)
-{
-    return name.size == strlen(text) && memcmp(name.bytes, text, name.size) == 0;
-}
-
-int op_name_check(const struct tree *t, const struct tree_node *dir, struct name name)
-{
-    int err = name_check(name.bytes, name.size);
-
-    if (err != 0) {
-        return err;
-    }
-    if (name_is(name, ".data") || (dir == t->root && name_is(name, ".zabfs"))) {
-        return ERR_PERM;
-    }
-    return 0;
-}
-
-/* Makes a sequential name that is free into `to`. A number whose name someone took by spelling it
- * out is passed over for good: else the prefix would be blocked for as long as that node stays. */
-static int create_name_make(const struct tree *t, const struct tree_node *dir, struct name prefix,
-                            char to[NAME_SIZE_MAX + 1], struct name *ret, uint64_t *ret_number)
-{
-    uint64_t number = dir->dir->create_count;
-    struct name name = {to, 0};
-
-    for (;; number++) {
-        size_t size;
-        int err = name_make_sequential(prefix.bytes, prefix.size, number, to, &size);
-
-        if (err != 0) {
-            return err;
-        }
-        name.size = (uint32_t)size;
-        err = op_name_check(t, dir, name);
-        if (err != 0) {
-            return err;
-        }
-        if (tnode_child(t, dir, name) == NULL) {
-            *ret = name;
-            *ret_number = number;
-            return 0;
-        }
-    }
-}
-
-static int create_value_check(const struct txn *txn, enum node_type type, const struct blob *value)
-{
-    uint32_t size = blob_size(value);
-
-    switch (type) {
-    case NODE_FILE:
-        return check_value_size(txn, size);
-    case NODE_DIR:
-        return size > 0 ? ERR_INVAL : 0;
-    case NODE_SYMLINK:
-        if (size == 0 || memchr(value->data, '\0', size) != NULL) {
-            return ERR_INVAL;
-        }
-        return size > SYMLINK_SIZE_MAX ? ERR_NAMETOOLONG : 0;
-    default:
-        return ERR_INVAL;
-    }
-}
-
-static struct tree_node *create_node(struct tree *t, const struct txn *txn, struct tree_node *dir,
-                                     struct name name)
-{
-    const struct request *r = &txn->request;
-    struct tree_node *n = tnode_new(r->u.create.type, name);
-
-    n->id = t->node_id_next++;
-    n->mode = r->u.create.mode & 07777;
-    n->uid = r->u.create.uid;
-    n->gid = r->u.create.gid;
-    n->version = 1;
-    n->czxid = txn->index;
-    n->mzxid = txn->index;
-    n->atime_ns = t->time_ns;
-    n->mtime_ns = t->time_ns;
-    n->ctime_ns = t->time_ns;
-    n->cookie = dir->dir->create_count;
-    if (n->dir != NULL) {
-        n->dir->pzxid = txn->index;
-    }
-    tnode_value_init(n, blob_ref(r->u.create.value));
-    tree_link(t, dir, n);
-    digest_add_node(t, n);
-    return n;
-}
-
-static int apply_create(struct tree *t, const struct txn *txn, struct txn_result *ret)
-{
-    const struct request *r = &txn->request;
-    struct name name = r->u.create.name;
-    char made[NAME_SIZE_MAX + 1];
-    struct tree_node *dir;
-    struct tree_node *n;
-    uint64_t number;
-    int err = op_dir_get(t, r->u.create.dir, &dir);
-
-    if (err == 0) {
-        err = create_value_check(txn, r->u.create.type, r->u.create.value);
-    }
-    if (err != 0) {
-        return err;
-    }
-    if (r->u.create.flags & CREATE_SEQUENTIAL) {
-        err = create_name_make(t, dir, name, made, &name, &number);
-    } else {
-        number = dir->dir->create_count;
-        err = op_name_check(t, dir, name);
-        if (err == 0 && tnode_child(t, dir, name) != NULL) {
-            err = ERR_EXISTS;
-        }
-    }
-    if (err != 0) {
-        return err;
-    }
-    digest_drop_node(t, dir);
-    dir->dir->create_count = number + 1;
-    n = create_node(t, txn, dir, name);
-    op_dir_changed(t, dir);
-    digest_add_node(t, dir);
-    tree_node_attr(n, &ret->reply.u.create.attr);
-    ret->reply.u.create.name = tree_node_name(n);
-    results_change(t, txn, n, CHANGE_CREATE);
-    return 0;
-}
-
-/* --- remove --- */
-
-static int remove_find(const struct tree *t, const struct request *r, struct tree_node **ret)
-{
-    struct tree_node *dir;
-    struct tree_node *n;
-    int err = op_dir_get(t, r->u.remove.dir, &dir);
-
-    if (err != 0) {
-        return err;
-    }
-    if (dir == t->root && r->u.remove.name.size == 0) {
-        return ERR_BUSY;
-    }
-    n = tnode_child(t, dir, r->u.remove.name);
-    if (n == NULL) {
-        return ERR_NOENT;
-    }
-    if (r->u.remove.flags & REMOVE_DIR) {
-        if (n->dir == NULL) {
-            return ERR_NOTDIR;
-        }
-        if (n->dir->children.live > 0) {
-            return ERR_NOTEMPTY;
-        }
-    } else if (n->dir != NULL) {
-        return ERR_ISDIR;
-    }
-    *ret = n;
-    return 0;
-}
-
-void op_node_remove(struct tree *t, const struct txn *txn, struct tree_node *n)
-{
-    results_change(t, txn, n, CHANGE_REMOVE);
-    digest_drop_node(t, n);
-    tree_unlink(t, n);
-    results_gone(t, n);
-}
-
-static int apply_remove(struct tree *t, const struct txn *txn, struct txn_result *ret)
-{
-    struct tree_node *dir;
-    struct tree_node *n;
-    int err = remove_find(t, &txn->request, &n);
-
-    if (err != 0) {
-        return err;
-    }
-    dir = n->parent;
-    ret->reply.u.remove.id = n->id;
-    digest_drop_node(t, dir);
-    op_node_remove(t, txn, n);
-    op_dir_changed(t, dir);
-    digest_add_node(t, dir);
-    return 0;
-}
-
 /* --- set, append, setattr --- */
 
 int op_file_get(const struct tree *t, uint64_t id, struct tree_node **ret)
@@ -253,6 +63,19 @@ int op_file_get(const struct tree *t, uint64_t id, struct tree_node **ret)
     }
     *ret = n;
     return 0;
+}
+
+/* Whether a file may get a value of this size. */
+static int value_fits(const struct tree *t, const struct txn *txn, const struct tree_node *n,
+                      uint64_t size)
+{
+    uint64_t had = blob_size(n->value);
+    int err = op_value_check(txn, size);
+
+    if (err == 0 && size > had) {
+        err = quota_check(t, n->parent, NULL, 0, size - had);
+    }
+    return err;
 }
 
 /* A new version of the value; takes over one reference. Outside the digest, like all node_*. */
@@ -277,7 +100,7 @@ static int apply_set(struct tree *t, const struct txn *txn, struct txn_result *r
     if (r->u.set.if_version != VERSION_ANY && r->u.set.if_version != n->version) {
         return ERR_VERSION;
     }
-    err = check_value_size(txn, blob_size(r->u.set.value));
+    err = value_fits(t, txn, n, blob_size(r->u.set.value));
     if (err != 0) {
         return err;
     }
@@ -319,7 +142,7 @@ static int apply_append(struct tree *t, const struct txn *txn, struct txn_result
         return err;
     }
     size = blob_size(n->value);
-    err = check_value_size(txn, (uint64_t)size + more_size);
+    err = value_fits(t, txn, n, (uint64_t)size + more_size);
     if (err != 0) {
         return err;
     }
@@ -390,7 +213,7 @@ static int apply_setattr(struct tree *t, const struct txn *txn, struct txn_resul
     if (resize) {
         err = op_file_get(t, r->u.setattr.id, &n);
         if (err == 0) {
-            err = check_value_size(txn, r->u.setattr.size);
+            err = value_fits(t, txn, n, r->u.setattr.size);
         }
     }
     if (err != 0) {
@@ -433,6 +256,7 @@ static int apply_session_close(struct tree *t, const struct txn *txn, struct txn
         return ERR_EXPIRED;
     }
     ret->session_gone = s->info.id;
+    life_end(t, txn, s);
     session_end(t, s);
     return 0;
 }
@@ -441,7 +265,7 @@ int op_apply(struct tree *t, const struct txn *txn, struct txn_result *ret)
 {
     switch (txn->request.op) {
     case OP_CREATE:
-        return apply_create(t, txn, ret);
+        return op_create(t, txn, ret);
     case OP_SET:
         return apply_set(t, txn, ret);
     case OP_APPEND:
@@ -449,9 +273,11 @@ int op_apply(struct tree *t, const struct txn *txn, struct txn_result *ret)
     case OP_SETATTR:
         return apply_setattr(t, txn, ret);
     case OP_REMOVE:
-        return apply_remove(t, txn, ret);
+        return op_remove(t, txn, ret);
     case OP_RENAME:
         return apply_rename(t, txn, ret);
+    case OP_SETXATTR:
+        return xattr_apply(t, txn, ret);
     case OP_SESSION_CLOSE:
         return apply_session_close(t, txn, ret);
     default:

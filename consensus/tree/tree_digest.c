@@ -6,9 +6,10 @@
 #include "name.h"
 
 /* The digest is the sum of the hashes of all records (tree_record.c), each seeded with what the
- * record belongs to but does not hold: a node's with the hash of its value, a slot's with its
- * session. A sum, so that a change costs the hash of what is changed, before and after, whatever
- * the size of the tree (Bellare and Micciancio's AdHash; against mistakes, not adversaries). */
+ * record belongs to but does not hold: a node's with the hashes of its value and its extended
+ * attributes, a slot's with its session. A sum, so that a change costs the hash of what is changed,
+ * before and after, whatever the size of the tree (Bellare and Micciancio's AdHash; against
+ * mistakes, not adversaries). */
 
 uint64_t value_hash(const struct blob *value)
 {
@@ -19,7 +20,7 @@ static uint64_t node_hash(const struct tree_node *n)
 {
     uint8_t record[RECORD_SIZE_MAX];
 
-    return hash64(record, record_put_node(n, record), n->value_hash);
+    return hash64(record, record_put_node(n, record), n->value_hash + xattrs_hash(n));
 }
 
 static uint64_t session_hash(const struct session *s)
@@ -80,13 +81,29 @@ uint64_t tree_digest(const struct tree *t)
 
 /* --- audit --- */
 
+static void audit_usage(const struct tree_node *n, const struct tree_node *child, uint64_t *nodes,
+                        uint64_t *bytes)
+{
+    uint64_t child_nodes, child_bytes;
+
+    CHECK(child->parent == n);
+    subtree_usage(child, &child_nodes, &child_bytes);
+    *nodes += child_nodes;
+    *bytes += child_bytes;
+}
+
 static void audit_dir(const struct tree_node *n)
 {
     const struct series *s = &n->dir->children;
-    uint64_t cookie = 0;
+    const struct tree_node *data = n->dir->data;
+    uint64_t cookie = 0, nodes = 0, bytes = 0;
     size_t live = 0;
     uint32_t dirs = 0;
 
+    if (data != NULL) {
+        CHECK(data->type == NODE_FILE && name_is_data(tree_node_name(data)));
+        audit_usage(n, data, &nodes, &bytes);
+    }
     CHECK(s->count == 0 || s->live * 2 >= s->count);
     for (size_t i = 0; i < s->count; i++) {
         const struct tree_node *child = s->entries[i].item;
@@ -97,13 +114,30 @@ static void audit_dir(const struct tree_node *n)
             continue;
         }
         CHECK(child->cookie == cookie);
-        CHECK(child->parent == n);
+        CHECK(!name_is_data(tree_node_name(child)));
+        audit_usage(n, child, &nodes, &bytes);
         live++;
         dirs += child->dir != NULL ? 1 : 0;
     }
     CHECK(cookie <= n->dir->create_count);
     CHECK(live == s->live);
     CHECK(dirs == n->dir->child_dirs);
+    CHECK(nodes == n->dir->nodes);
+    CHECK(bytes == n->dir->bytes);
+}
+
+/* What ends with a session is a file, and in its session's list. */
+static void audit_life(const struct tree *t, const struct tree_node *n)
+{
+    const struct tree_extra *x = n->extra;
+
+    if (x == NULL || x->life == LIFE_PERMANENT) {
+        CHECK(x == NULL || (x->owner == 0 && !x->by_rule && x->owned_prev == NULL));
+        return;
+    }
+    CHECK(life_check(tree_node_name(n), (enum node_type)n->type, (enum node_life)x->life) == 0);
+    CHECK(session_get(t, x->owner) != NULL);
+    CHECK(x->owned_prev->extra->owner == x->owner);
 }
 
 static void audit_node(const struct tree *t, const struct tree_node *n)
@@ -116,21 +150,26 @@ static void audit_node(const struct tree *t, const struct tree_node *n)
     CHECK(n->mzxid <= t->index);
     CHECK(n->value == NULL || n->value->size > 0);
     CHECK(n->value_hash == value_hash(n->value));
+    CHECK(xattrs_are_sound(n));
+    CHECK(n->extra == NULL || n->extra->fence <= t->index);
+    audit_life(t, n);
     if (n == t->root) {
         CHECK(n->parent == n);
     } else {
         CHECK(name_check(n->name, n->name_size) == 0);
         CHECK(tnode_child(t, n->parent, tree_node_name(n)) == n);
-        CHECK(series_get(&n->parent->dir->children, n->cookie) == n);
+        CHECK(n->cookie > 0 ? series_get(&n->parent->dir->children, n->cookie) == n
+                            : n->parent->dir->data == n);
     }
     if (n->dir != NULL) {
         audit_dir(n);
     }
 }
 
-static uint64_t audit_session(const struct tree *t, const struct session *s)
+static uint64_t audit_session(const struct tree *t, const struct session *s, uint64_t *owned)
 {
     uint64_t digest = session_hash(s);
+    const struct tree_node *n;
     const struct slot *r;
     uint32_t slots = 0;
 
@@ -145,6 +184,12 @@ static uint64_t audit_session(const struct tree *t, const struct session *s)
     }
     CHECK(slots == s->info.slot_count);
     CHECK(slots <= CLIENT_REQUESTS_MAX);
+    DL_FOREACH2(s->owned, n, extra->owned_next)
+    {
+        CHECK(tnode_get(t, n->id) == n);
+        CHECK(n->extra->owner == s->info.id);
+        (*owned)++;
+    }
     return digest;
 }
 
@@ -154,21 +199,25 @@ uint64_t tree_audit(const struct tree *t)
     uint64_t digest = head_hash(t);
     uint64_t nodes = 0;
     uint64_t value_bytes = 0;
-    uint64_t sessions = 0;
+    uint64_t sessions = 0, ephemerals = 0, owned = 0, quotas = 0;
 
     for (const struct tree_node *n = t->root; n != NULL; n = tnode_walk(n)) {
         audit_node(t, n);
         digest += node_hash(n);
         nodes++;
+        ephemerals += n->extra != NULL && n->extra->life != LIFE_PERMANENT;
+        quotas += quota_is_set(n);
         value_bytes += n->value != NULL ? n->value->size : 0;
     }
     for (uint64_t id = 0; (s = series_next(&t->sessions, id)) != NULL; id = s->info.id) {
-        digest += audit_session(t, s);
+        digest += audit_session(t, s, &owned);
         sessions++;
     }
     CHECK(nodes == t->by_id.count);
     CHECK(nodes == t->by_name.count + 1);
     CHECK(value_bytes == t->value_bytes);
+    CHECK(ephemerals == owned);
+    CHECK(quotas == t->quota_count);
     CHECK(sessions == t->by_key.count);
     CHECK(sessions == t->sessions.live);
     return digest;

@@ -3,8 +3,9 @@
 #include <string.h>
 
 /* The state as a stream of records: HEAD; the nodes, depth first and children by cookie, so that a
- * directory comes before what is in it; the sessions by id, each with its slots by xid; END. The
- * order is that of the state itself, not of memory, so that members write the same bytes.
+ * directory comes before what is in it, each with its extended attributes; the sessions by id, each
+ * with its slots by xid; END. The order is that of the state itself, not of memory, so that members
+ * write the same bytes.
  *
  * The only storage is the record being copied out. Values are copied from where they are. */
 
@@ -29,10 +30,9 @@ static size_t put_next_node(struct tree_image *it)
 
     it->value = n->value;
     it->value_at = 0;
+    it->xattrs_of = n;
+    it->xattr_at = 0;
     it->node = tnode_walk(n);
-    if (it->node == NULL) {
-        it->stage = STAGE_SESSIONS;
-    }
     return record_put_node(n, it->record);
 }
 
@@ -55,6 +55,24 @@ static size_t put_next_of_sessions(struct tree_image *it)
     return record_put_end(it->tree, it->record);
 }
 
+/* An attribute of the node that was begun, or the next node, or what comes behind all of them. */
+static size_t put_next_of_nodes(struct tree_image *it)
+{
+    const struct xattr *a;
+
+    if (it->xattrs_of == NULL || it->xattr_at == xattrs_count(it->xattrs_of)) {
+        if (it->node != NULL) {
+            return put_next_node(it);
+        }
+        it->stage = STAGE_SESSIONS;
+        return put_next_of_sessions(it);
+    }
+    a = &it->xattrs_of->extra->xattrs->list[it->xattr_at++];
+    it->value = a->value;
+    it->value_at = 0;
+    return record_put_xattr(a, it->record);
+}
+
 /* Makes the next record ready to be copied out; false at the end. */
 static bool next_record(struct tree_image *it)
 {
@@ -64,7 +82,7 @@ static bool next_record(struct tree_image *it)
         it->record_size = record_put_head(it->tree, it->record);
         break;
     case STAGE_NODES:
-        it->record_size = put_next_node(it);
+        it->record_size = put_next_of_nodes(it);
         break;
     case STAGE_SESSIONS:
         it->record_size = put_next_of_sessions(it);

@@ -12,6 +12,10 @@
  *   tree_apply.c    what each operation does
  *   tree_rename.c   ... and renames
  *   tree_result.c   the changes and grants that it leads to
+ *   tree_create.c   how nodes come to be and go
+ *   tree_life.c     ephemerals
+ *   tree_xattr.c    extended attributes, and the settings of a directory among them
+ *   tree_quota.c    what is used below a directory, and what may be
  *   tree_session.c  sessions and their reply slots: exactly once
  *   tree_record.c   the byte form of a node, a session, a slot: for digest and image alike
  *   tree_digest.c   hashes over records, and the audit
@@ -19,19 +23,29 @@
  *   table.c         hash table; series.c array in rising order; interest.c stands alone
  */
 
+#define QUOTA_NONE UINT64_MAX
+
+/* Of a directory: what its extended attributes say that are not the user's own. Follows from them,
+ * and is not stored. */
+struct tree_settings {
+    uint8_t rule;                      /* enum node_life of permanent files that are created here */
+    uint64_t quota_nodes, quota_bytes; /* QUOTA_NONE, or the most there may be below it */
+};
+
+extern const struct tree_settings settings_none;
+
 /* What only directories have. */
 struct tree_dir {
     struct series children; /* struct tree_node by cookie */
-    struct tree_node
-        *data; /* the file ".data", in both tables and not among the children, or NULL */
-    uint64_t create_count; /* creates ever made here: the next sequential number */
+    struct tree_node *data; /* the file ".data", in both tables and not among the children, or NULL;
+                               its cookie is 0 */
+    uint64_t create_count;  /* creates ever made here: the next sequential number */
     uint64_t cversion;
     uint64_t pzxid;
     uint32_t child_dirs;
-    uint8_t rule;                      /* enum node_life of files that are created here */
-    uint64_t nodes, bytes;             /* below it, at any depth: nodes; bytes of values and
-                                          extended attributes. Kept by tree.c alone, never stored */
-    uint64_t quota_nodes, quota_bytes; /* UINT64_MAX: none */
+    struct tree_settings settings;
+    uint64_t nodes, bytes; /* below it, at any depth: nodes; bytes of values and of extended
+                              attributes with their names. Never stored */
 };
 
 /* What few nodes have. NULL in the node means: permanent, no attributes, no locks, never locked. */
@@ -43,6 +57,13 @@ struct tree_extra {
     struct tree_node *owned_prev, *owned_next; /* in session->owned */
     struct tree_xattrs *xattrs;                /* tree_xattr.c; NULL: none */
     struct tree_locks *locks;                  /* tree_lock.c; NULL: none held nor waited for */
+};
+
+struct tree_xattrs {
+    uint64_t hash; /* sum over the attributes; part of the node's */
+    uint32_t size; /* bytes of names and values */
+    uint32_t count;
+    struct xattr list[]; /* by rising name; names and values owned */
 };
 
 /* There are millions of these, so that bytes count. What few nodes have goes to a struct of its
@@ -100,7 +121,8 @@ struct tree {
     int64_t time_ns;       /* of the last transaction; never falls */
     uint64_t node_id_next; /* ids are never reused */
     uint64_t value_bytes;
-    uint64_t digest; /* sum over nodes, sessions and slots; tree_digest() adds the head */
+    uint64_t quota_count; /* directories with a quota */
+    uint64_t digest;      /* sum over nodes, sessions and slots; tree_digest() adds the head */
     struct tree_node *root;
     struct table by_id;
     struct table by_name;
@@ -114,12 +136,16 @@ struct tree {
 /* A node with this type and name, everything else zero, linked nowhere. */
 struct tree_node *tnode_new(enum node_type type, struct name name);
 void tnode_free(struct tree_node *n);
+struct tree_extra *tnode_extra(struct tree_node *n); /* made if there is none */
+bool name_is_data(struct name name);                 /* ".data" */
+bool tnode_is_data(const struct tree_node *n);       /* linked as such: no child */
 /* Links a node with its id, cookie and value set, below `parent` (itself for the root). Counts it,
  * leaves versions, times and the digest to the caller. */
 void tree_link(struct tree *t, struct tree_node *parent, struct tree_node *n);
 void tree_unlink(struct tree *t, struct tree_node *n); /* not the root; keeps the memory */
 /* The part of the two above that a move is made of as well: name and cookie are set by the caller
- * while the node has no place. All that is below a directory goes with it. */
+ * while the node has no place (".data" gets none: its cookie becomes 0). All that is below a
+ * directory goes with it. */
 void tree_place(struct tree *t, struct tree_node *parent, struct tree_node *n);
 void tree_unplace(struct tree *t, struct tree_node *n);
 void tnode_name_set(struct tree_node *n, struct name name); /* while it has no place; copied */
@@ -128,7 +154,8 @@ void tree_value_set(struct tree *t, struct tree_node *n, struct blob *value);
 void tnode_value_init(struct tree_node *n, struct blob *value); /* before it is linked */
 struct tree_node *tnode_get(const struct tree *t, uint64_t id);
 struct tree_node *tnode_child(const struct tree *t, const struct tree_node *dir, struct name name);
-/* The node after `n` when directories are walked depth first, children by cookie; NULL: the end. */
+/* The node after `n` when directories are walked depth first, ".data" and then the children by
+ * cookie; NULL: the end. */
 const struct tree_node *tnode_walk(const struct tree_node *n);
 struct tree *tree_new_empty(void); /* not even a root */
 
@@ -138,12 +165,18 @@ struct tree *tree_new_empty(void); /* not even a root */
 int op_apply(struct tree *t, const struct txn *txn, struct txn_result *ret);
 int op_dir_get(const struct tree *t, uint64_t id, struct tree_node **ret);
 int op_file_get(const struct tree *t, uint64_t id, struct tree_node **ret);
-/* A name that may come to be in `dir`, whether or not it is taken. */
-int op_name_check(const struct tree *t, const struct tree_node *dir, struct name name);
+int op_value_check(const struct txn *txn, uint64_t size); /* ERR_TOOBIG */
 /* The list of children of `dir` is changed by the transaction that is being applied. */
 void op_dir_changed(const struct tree *t, struct tree_node *dir);
-/* Takes away a node that may go, with its change. Leaves its directory, which is outside the digest
- * at the moment, to the caller. */
+
+/* --- tree_create.c --- */
+
+int op_create(struct tree *t, const struct txn *txn, struct txn_result *ret);
+int op_remove(struct tree *t, const struct txn *txn, struct txn_result *ret);
+/* A name that may come to be in `dir`, whether or not it is taken; of ".data" see life_check(). */
+int op_name_check(const struct tree *t, const struct tree_node *dir, struct name name);
+/* Takes away a node that may go, ".data" of a directory first, with the changes. Leaves its own
+ * directory, which is outside the digest at the moment, to the caller. */
 void op_node_remove(struct tree *t, const struct txn *txn, struct tree_node *n);
 
 /* --- the operations that have a file of their own --- */
@@ -164,6 +197,46 @@ struct event *results_change(struct tree *t, const struct txn *txn, const struct
                              enum change_kind kind);
 void results_gone(struct tree *t, struct tree_node *n); /* takes over a node that was unlinked */
 void results_grant(struct tree *t, const struct tree_grant *grant);
+
+/* --- tree_life.c --- */
+
+/* ERR_PERM for an ephemeral that is no file, and for a ".data" that is not a permanent file. */
+int life_check(struct name name, enum node_type type, enum node_life life);
+/* These two for a node outside the digest; a node that is ephemeral is in its session's list. */
+void life_set(struct tree_node *n, struct session *s, enum node_life life, bool by_rule);
+void life_clear(struct tree *t, struct tree_node *n); /* makes it permanent, if it is not */
+/* Removes all that ends with the session. */
+void life_end(struct tree *t, const struct txn *txn, struct session *s);
+
+/* --- tree_xattr.c --- */
+
+int xattr_apply(struct tree *t, const struct txn *txn, struct txn_result *ret); /* OP_SETXATTR */
+void xattrs_free(struct tree_xattrs *x);
+uint32_t xattrs_size(const struct tree_node *n);
+uint32_t xattrs_count(const struct tree_node *n);
+uint64_t xattrs_hash(const struct tree_node *n);
+/* The attributes of `from` in the place of those of `to`: files outside the digest, `from` unlinked
+ * and `to` linked. */
+void xattrs_move(struct tree_node *to, struct tree_node *from);
+/* Adds an attribute to a node that is not linked yet; false: it cannot be the next one. Takes no
+ * reference over. */
+bool xattr_load(struct tree_node *n, struct name name, struct blob *value);
+/* For the audit: order, limits, sums, and settings that are what the attributes say. */
+bool xattrs_are_sound(const struct tree_node *n);
+
+/* --- tree_quota.c --- */
+
+/* Of a node with all that is below it. */
+void subtree_usage(const struct tree_node *n, uint64_t *ret_nodes, uint64_t *ret_bytes);
+/* Adds to the totals of `dir` and of all above it, modulo 2^64: negative numbers will do. */
+void usage_add(struct tree_node *dir, uint64_t nodes, uint64_t bytes);
+/* Whether so much more fits into `dir` and all above it, up to and without `upto` (NULL: up to the
+ * root). Errors: ERR_QUOTA. */
+int quota_check(const struct tree *t, const struct tree_node *dir, const struct tree_node *upto,
+                uint64_t nodes, uint64_t bytes);
+bool quota_is_set(const struct tree_node *n);
+/* Errors: ERR_INVAL. */
+int quota_parse(const struct blob *text, uint64_t *ret_bytes, uint64_t *ret_nodes);
 
 /* --- tree_session.c --- */
 
@@ -189,11 +262,13 @@ enum record_kind {
     RECORD_SESSION = 3,
     RECORD_SLOT = 4,
     RECORD_END = 5,
+    RECORD_XATTR = 6,
 };
 
 /* Each writes one whole record to `to`, which holds RECORD_SIZE_MAX, and returns its size. */
 size_t record_put_head(const struct tree *t, uint8_t *to);
 size_t record_put_node(const struct tree_node *n, uint8_t *to);
+size_t record_put_xattr(const struct xattr *a, uint8_t *to);
 size_t record_put_session(const struct session *s, uint8_t *to);
 size_t record_put_slot(const struct slot *r, uint8_t *to);
 size_t record_put_end(const struct tree *t, uint8_t *to);
@@ -202,6 +277,7 @@ size_t record_put_end(const struct tree *t, uint8_t *to);
 struct record_node_links {
     uint64_t parent;
     uint32_t value_size;
+    uint32_t xattr_count;
 };
 
 struct record_end {
@@ -212,6 +288,8 @@ struct record_end {
  * anything that no record_put_*() could have written; what they return is the caller's. */
 bool record_get_head(const uint8_t *body, size_t size, struct tree *t);
 struct tree_node *record_get_node(const uint8_t *body, size_t size, struct record_node_links *ret);
+/* name: in `body` */
+bool record_get_xattr(const uint8_t *body, size_t size, struct name *ret, uint32_t *ret_value_size);
 bool record_get_session(const uint8_t *body, size_t size, struct tree_session *ret);
 bool record_get_slot(const uint8_t *body, size_t size, struct reply *ret); /* name: in `body` */
 bool record_get_end(const uint8_t *body, size_t size, struct record_end *ret);

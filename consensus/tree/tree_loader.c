@@ -9,8 +9,10 @@
 
 /* Builds a tree from an image (tree_image.c), fed in pieces of any size.
  *
- * Happy path: bytes gather in `record` until one record is whole; a node's value is gathered in its
- * blob; the node is linked when both are there. END compares counts and digest.
+ * Happy path: bytes gather in `record` until one record is whole; the value of a node or of an
+ * extended attribute is gathered in its blob; a node is linked when its value and attributes are
+ * there. Sessions come behind the nodes, so that END gives each its ephemerals; then it compares
+ * counts and digest.
  *
  * Failure: whatever is not exactly what tree_image_read() writes (an unknown kind, a record out of
  * place, a limit passed, a parent that did not come before, bytes after END) fails the loader for
@@ -23,9 +25,13 @@ struct tree_loader {
     enum stage stage;
     struct tree *tree;       /* owned */
     struct session *session; /* the last one: slots belong to it */
-    struct tree_node *node;  /* owned; waits for its value */
+    struct tree_node *node;  /* owned; waits for its value or attributes */
     struct tree_node *parent;
-    struct blob *value; /* owned; of `node`, as far as it has come */
+    struct tree_node *ephemerals; /* linked so far, by extra->owned_next */
+    uint32_t xattrs_left;         /* of `node` */
+    struct name xattr;            /* that waits for its value, or empty; in xattr_name */
+    char xattr_name[NAME_SIZE_MAX];
+    struct blob *value; /* owned; of the attribute or else of `node`, as far as it has come */
     size_t value_have;
     size_t record_have;
     uint8_t record[RECORD_SIZE_MAX];
@@ -57,14 +63,54 @@ void tree_loader_free(struct tree_loader *l)
     mem_free(l);
 }
 
-/* The node and its value are complete and were found fit to be linked. */
-static void link_node(struct tree_loader *l)
+/* Links the node if all of it is there; it was found fit to be linked. */
+static void node_step(struct tree_loader *l)
 {
-    tnode_value_init(l->node, l->value);
-    tree_link(l->tree, l->parent, l->node);
-    digest_add_node(l->tree, l->node);
+    struct tree_node *n = l->node;
+
+    if (l->xattrs_left > 0) {
+        return;
+    }
+    tree_link(l->tree, l->parent, n);
+    digest_add_node(l->tree, n);
+    if (n->extra != NULL && n->extra->life != LIFE_PERMANENT) {
+        n->extra->owned_next = l->ephemerals;
+        l->ephemerals = n;
+    }
     l->node = NULL;
+}
+
+/* The value that was waited for is there, or empty. */
+static bool value_step(struct tree_loader *l)
+{
+    struct blob *value = l->value;
+    struct name xattr = l->xattr;
+    bool good = true;
+
     l->value = NULL;
+    l->xattr.size = 0;
+    if (xattr.size > 0) {
+        good = xattr_load(l->node, xattr, value);
+        blob_unref(value);
+        l->xattrs_left--;
+    } else {
+        tnode_value_init(l->node, value);
+    }
+    if (good) {
+        node_step(l);
+    }
+    return good;
+}
+
+/* Gathers as many bytes, which follow. */
+static bool value_begin(struct tree_loader *l, uint32_t size)
+{
+    if (size == 0) {
+        return value_step(l);
+    }
+    l->value = blob_new_uninit(size);
+    l->value_have = 0;
+    return true;
 }
 
 static bool root_fits(const struct tree_loader *l, const struct tree_node *n, uint64_t parent)
@@ -83,9 +129,14 @@ static bool node_fits(const struct tree_loader *l, const struct tree_node *n, ui
         return false;
     }
     *ret_parent = dir;
-    return n->id > TREE_ROOT_ID && n->cookie > series_last_key(&dir->dir->children) &&
-           n->cookie <= dir->dir->create_count && tnode_get(l->tree, n->id) == NULL &&
-           tnode_child(l->tree, dir, tree_node_name(n)) == NULL;
+    if (n->id <= TREE_ROOT_ID || tnode_get(l->tree, n->id) != NULL ||
+        tnode_child(l->tree, dir, tree_node_name(n)) != NULL) {
+        return false;
+    }
+    if (name_is_data(tree_node_name(n))) {
+        return n->type == NODE_FILE && n->cookie == 0 && dir->dir->children.count == 0;
+    }
+    return n->cookie > series_last_key(&dir->dir->children) && n->cookie <= dir->dir->create_count;
 }
 
 static bool load_node(struct tree_loader *l, const uint8_t *body, size_t size)
@@ -101,20 +152,28 @@ static bool load_node(struct tree_loader *l, const uint8_t *body, size_t size)
     fits = n->id == TREE_ROOT_ID ? root_fits(l, n, links.parent)
                                  : node_fits(l, n, links.parent, &parent);
     if (!fits || n->id >= l->tree->node_id_next || n->czxid > n->mzxid ||
-        n->mzxid > l->tree->index) {
+        n->mzxid > l->tree->index || (n->extra != NULL && n->extra->fence > l->tree->index)) {
         tnode_free(n);
         return false;
     }
     l->stage = STAGE_NODES;
     l->node = n;
     l->parent = parent;
-    if (links.value_size > 0) {
-        l->value = blob_new_uninit(links.value_size);
-        l->value_have = 0;
-    } else {
-        link_node(l);
+    l->xattrs_left = links.xattr_count;
+    return value_begin(l, links.value_size);
+}
+
+static bool load_xattr(struct tree_loader *l, const uint8_t *body, size_t size)
+{
+    struct name name;
+    uint32_t value_size;
+
+    if (l->node == NULL || !record_get_xattr(body, size, &name, &value_size) || name.size == 0) {
+        return false;
     }
-    return true;
+    memcpy(l->xattr_name, name.bytes, name.size);
+    l->xattr = (struct name){l->xattr_name, name.size};
+    return value_begin(l, value_size);
 }
 
 static bool load_session(struct tree_loader *l, const uint8_t *body, size_t size)
@@ -152,13 +211,30 @@ static bool load_slot(struct tree_loader *l, const uint8_t *body, size_t size)
     return true;
 }
 
+/* Ephemerals of sessions that are not there are damage. */
+static bool ephemerals_link(struct tree_loader *l)
+{
+    while (l->ephemerals != NULL) {
+        struct tree_node *n = l->ephemerals;
+        struct tree_extra *x = n->extra;
+        struct session *s = session_get(l->tree, x->owner);
+
+        if (s == NULL) {
+            return false;
+        }
+        l->ephemerals = x->owned_next;
+        life_set(n, s, (enum node_life)x->life, x->by_rule);
+    }
+    return true;
+}
+
 static bool load_end(struct tree_loader *l, const uint8_t *body, size_t size)
 {
     const struct tree *t = l->tree;
     struct record_end end;
 
     if ((l->stage != STAGE_NODES && l->stage != STAGE_SESSIONS) ||
-        !record_get_end(body, size, &end)) {
+        !record_get_end(body, size, &end) || !ephemerals_link(l)) {
         return false;
     }
     l->stage = STAGE_DONE;
@@ -181,11 +257,16 @@ static bool load_record(struct tree_loader *l)
     const uint8_t *body = l->record + RECORD_HEAD_SIZE;
     size_t size = l->record_have - RECORD_HEAD_SIZE;
 
+    if (l->node != NULL && l->record[0] != RECORD_XATTR) {
+        return false;
+    }
     switch ((enum record_kind)l->record[0]) {
     case RECORD_HEAD:
         return load_head(l, body, size);
     case RECORD_NODE:
         return load_node(l, body, size);
+    case RECORD_XATTR:
+        return load_xattr(l, body, size);
     case RECORD_SESSION:
         return load_session(l, body, size);
     case RECORD_SLOT:
@@ -232,12 +313,10 @@ static bool take_record(struct tree_loader *l, struct cursor *piece)
     return true;
 }
 
-static void take_value(struct tree_loader *l, struct cursor *piece)
+static bool take_value(struct tree_loader *l, struct cursor *piece)
 {
     l->value_have += copy_in(piece, l->value->data + l->value_have, l->value->size - l->value_have);
-    if (l->value_have == l->value->size) {
-        link_node(l);
-    }
+    return l->value_have < l->value->size || value_step(l);
 }
 
 int tree_loader_feed(struct tree_loader *l, const void *bytes, size_t size)
@@ -245,9 +324,8 @@ int tree_loader_feed(struct tree_loader *l, const void *bytes, size_t size)
     struct cursor piece = cur_make(bytes, size);
 
     while (cur_left(&piece) > 0) {
-        if (l->value != NULL) {
-            take_value(l, &piece);
-        } else if (l->stage >= STAGE_DONE || !take_record(l, &piece)) {
+        if (l->stage >= STAGE_DONE ||
+            !(l->value != NULL ? take_value(l, &piece) : take_record(l, &piece))) {
             l->stage = STAGE_FAILED;
             return ERR_CORRUPT;
         }

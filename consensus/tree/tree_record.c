@@ -12,22 +12,41 @@
  *     HEAD     magic 8 bytes, index, time, next node id
  *     NODE     type u8, name (u8 size, bytes), id, parent, cookie, version, aversion, czxid, mzxid,
  *              atime, mtime, ctime, uid u32, gid u32, mode u16,
- *              of a directory: create count, cversion, pzxid; size of the value u32
+ *              of a directory: create count, cversion, pzxid; marks u8 (see there), and what they
+ *              say follows: life u8 and owner, fence, number of extended attributes u16; size of
+ *              the value u32
+ *     XATTR    name (u8 size, bytes), size of the value u32
  *     SESSION  id, key 16 bytes, timeout u32, xid floor, label (u8 size, bytes)
  *     SLOT     op u8, name (u8 size, bytes; of a create, else empty), xid, index, err u32; without
- *              an error, of REMOVE: id, of CREATE SET APPEND SETATTR RENAME: the attributes, of
- *              RENAME also merged u8 and the id that is gone
+ *              an error, of REMOVE: id, of CREATE SET APPEND SETATTR SETXATTR RENAME: the
+ *              attributes, of RENAME also merged u8 and the id that is gone
  *     END      nodes, bytes of values, sessions, digest
- * where a number without a type is u64. The bytes of a node's value follow its record. What can be
- * counted (children, links) is not stored. */
+ * where a number without a type is u64. The bytes of a node's value follow its record, then its
+ * extended attributes, each with its value behind it. What can be counted (children, links, what is
+ * below a directory) or follows from the rest (settings of a directory) is not stored. */
 
-static const uint8_t MAGIC[8] = {'z', 'a', 'b', 't', 'r', 'e', 'e', '1'};
+static const uint8_t MAGIC[8] = {'z', 'a', 'b', 't', 'r', 'e', 'e', '2'};
+
+/* What few nodes have. */
+enum {
+    MARK_EPHEMERAL = 1 << 0,
+    MARK_BY_RULE = 1 << 1, /* beside the one above: a rule of its directory made it so */
+    MARK_FENCE = 1 << 2,
+    MARK_XATTRS = 1 << 3,
+    MARK_ALL = (1 << 4) - 1,
+};
 
 /* --- writing --- */
 
 static void put_u8(uint8_t **at, uint8_t v)
 {
     *(*at)++ = v;
+}
+
+static void put_u16(uint8_t **at, uint16_t v)
+{
+    put_u8(at, (uint8_t)v);
+    put_u8(at, (uint8_t)(v >> 8));
 }
 
 static void put_u32(uint8_t **at, uint32_t v)
@@ -83,6 +102,24 @@ size_t record_put_head(const struct tree *t, uint8_t *to)
     return record_close(to, RECORD_HEAD, at);
 }
 
+static void put_extra(uint8_t **at, const struct tree_extra *x)
+{
+    bool ephemeral = x->life != LIFE_PERMANENT;
+
+    put_u8(at, (uint8_t)((ephemeral ? MARK_EPHEMERAL : 0) | (x->by_rule ? MARK_BY_RULE : 0) |
+                         (x->fence != 0 ? MARK_FENCE : 0) | (x->xattrs != NULL ? MARK_XATTRS : 0)));
+    if (ephemeral) {
+        put_u8(at, x->life);
+        put_u64(at, x->owner);
+    }
+    if (x->fence != 0) {
+        put_u64(at, x->fence);
+    }
+    if (x->xattrs != NULL) {
+        put_u16(at, (uint16_t)x->xattrs->count);
+    }
+}
+
 size_t record_put_node(const struct tree_node *n, uint8_t *to)
 {
     uint8_t *at = to + RECORD_HEAD_SIZE;
@@ -101,15 +138,28 @@ size_t record_put_node(const struct tree_node *n, uint8_t *to)
     put_i64(&at, n->ctime_ns);
     put_u32(&at, n->uid);
     put_u32(&at, n->gid);
-    put_u8(&at, (uint8_t)n->mode);
-    put_u8(&at, (uint8_t)(n->mode >> 8));
+    put_u16(&at, n->mode);
     if (n->dir != NULL) {
         put_u64(&at, n->dir->create_count);
         put_u64(&at, n->dir->cversion);
         put_u64(&at, n->dir->pzxid);
     }
+    if (n->extra != NULL) {
+        put_extra(&at, n->extra);
+    } else {
+        put_u8(&at, 0);
+    }
     put_u32(&at, n->value != NULL ? n->value->size : 0);
     return record_close(to, RECORD_NODE, at);
+}
+
+size_t record_put_xattr(const struct xattr *a, uint8_t *to)
+{
+    uint8_t *at = to + RECORD_HEAD_SIZE;
+
+    put_text(&at, a->name.bytes, a->name.size);
+    put_u32(&at, a->value != NULL ? a->value->size : 0);
+    return record_close(to, RECORD_XATTR, at);
 }
 
 size_t record_put_session(const struct session *s, uint8_t *to)
@@ -129,6 +179,8 @@ static void put_attr(uint8_t **at, const struct attr *a)
     put_u64(at, a->id);
     put_u64(at, a->parent);
     put_u8(at, (uint8_t)a->type);
+    put_u8(at, (uint8_t)a->life);
+    put_u64(at, a->owner);
     put_u32(at, a->mode);
     put_u32(at, a->uid);
     put_u32(at, a->gid);
@@ -221,6 +273,39 @@ bool record_get_head(const uint8_t *body, size_t size, struct tree *t)
            cur_left(&c) == 0 && t->node_id_next > TREE_ROOT_ID;
 }
 
+/* Marks and what they say; what is not there is no mark. */
+static bool get_extra(struct cursor *c, struct tree_node *n, uint32_t *ret_xattr_count)
+{
+    struct tree_extra *x;
+    uint16_t count = 0;
+    uint8_t marks;
+
+    if (!cur_u8(c, &marks) || marks > MARK_ALL ||
+        (marks & (MARK_BY_RULE | MARK_EPHEMERAL)) == MARK_BY_RULE) {
+        return false;
+    }
+    *ret_xattr_count = 0;
+    if (marks == 0) {
+        return true;
+    }
+    x = tnode_extra(n);
+    x->by_rule = (marks & MARK_BY_RULE) != 0;
+    if ((marks & MARK_EPHEMERAL) != 0 &&
+        (!cur_u8(c, &x->life) || x->life < LIFE_SESSION || x->life > LIFE_OPEN ||
+         !cur_u64(c, &x->owner) || x->owner == 0)) {
+        return false;
+    }
+    if ((marks & MARK_FENCE) != 0 && (!cur_u64(c, &x->fence) || x->fence == 0)) {
+        return false;
+    }
+    if ((marks & MARK_XATTRS) != 0 && (!cur_u16(c, &count) || count == 0 || count > XATTRS_MAX)) {
+        return false;
+    }
+    *ret_xattr_count = count;
+    return life_check(tree_node_name(n), (enum node_type)n->type, (enum node_life)x->life) == 0 &&
+           (x->fence == 0 || n->type == NODE_FILE);
+}
+
 /* Everything behind the name. */
 static bool get_node_rest(struct cursor *c, struct tree_node *n, struct record_node_links *ret)
 {
@@ -234,8 +319,8 @@ static bool get_node_rest(struct cursor *c, struct tree_node *n, struct record_n
         good = cur_u64(c, &n->dir->create_count) && cur_u64(c, &n->dir->cversion) &&
                cur_u64(c, &n->dir->pzxid);
     }
-    return good && cur_u32(c, &ret->value_size) && cur_left(c) == 0 && n->version > 0 &&
-           n->mode <= 07777;
+    return good && get_extra(c, n, &ret->xattr_count) && cur_u32(c, &ret->value_size) &&
+           cur_left(c) == 0 && n->version > 0 && n->mode <= 07777;
 }
 
 static bool value_size_fits(enum node_type type, uint32_t size)
@@ -271,6 +356,14 @@ struct tree_node *record_get_node(const uint8_t *body, size_t size, struct recor
     return n;
 }
 
+bool record_get_xattr(const uint8_t *body, size_t size, struct name *ret, uint32_t *ret_value_size)
+{
+    struct cursor c = cur_make(body, size);
+
+    return get_text(&c, ret) && cur_u32(&c, ret_value_size) && cur_left(&c) == 0 &&
+           *ret_value_size <= XATTRS_SIZE_MAX;
+}
+
 bool record_get_session(const uint8_t *body, size_t size, struct tree_session *ret)
 {
     struct cursor c = cur_make(body, size);
@@ -295,18 +388,19 @@ bool record_get_session(const uint8_t *body, size_t size, struct tree_session *r
 
 static bool get_attr(struct cursor *c, struct attr *ret)
 {
-    uint8_t type;
+    uint8_t type, life;
 
     if (!cur_u64(c, &ret->id) || !cur_u64(c, &ret->parent) || !cur_u8(c, &type) ||
-        !type_is_known(type)) {
+        !type_is_known(type) || !cur_u8(c, &life) || life > LIFE_OPEN) {
         return false;
     }
     ret->type = (enum node_type)type;
-    return cur_u32(c, &ret->mode) && cur_u32(c, &ret->uid) && cur_u32(c, &ret->gid) &&
-           cur_u64(c, &ret->size) && cur_u32(c, &ret->nlink) && cur_u64(c, &ret->version) &&
-           cur_u64(c, &ret->cversion) && cur_u64(c, &ret->aversion) && cur_u64(c, &ret->czxid) &&
-           cur_u64(c, &ret->mzxid) && cur_u64(c, &ret->pzxid) && get_i64(c, &ret->atime_ns) &&
-           get_i64(c, &ret->mtime_ns) && get_i64(c, &ret->ctime_ns);
+    ret->life = (enum node_life)life;
+    return cur_u64(c, &ret->owner) && cur_u32(c, &ret->mode) && cur_u32(c, &ret->uid) &&
+           cur_u32(c, &ret->gid) && cur_u64(c, &ret->size) && cur_u32(c, &ret->nlink) &&
+           cur_u64(c, &ret->version) && cur_u64(c, &ret->cversion) && cur_u64(c, &ret->aversion) &&
+           cur_u64(c, &ret->czxid) && cur_u64(c, &ret->mzxid) && cur_u64(c, &ret->pzxid) &&
+           get_i64(c, &ret->atime_ns) && get_i64(c, &ret->mtime_ns) && get_i64(c, &ret->ctime_ns);
 }
 
 static bool get_bool(struct cursor *c, bool *ret)
@@ -335,6 +429,7 @@ static bool get_reply_rest(struct cursor *c, struct name name, struct reply *r)
     case OP_SET:
     case OP_APPEND:
     case OP_SETATTR:
+    case OP_SETXATTR:
         return name.size == 0 && get_attr(c, &r->u.attr);
     default:
         return false;

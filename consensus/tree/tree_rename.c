@@ -73,10 +73,49 @@ static int replace_check(const struct rename *r)
     return r->other->dir->children.live > 0 ? ERR_NOTEMPTY : 0;
 }
 
+/* ".data" stays where it is, and only a file that stays can become it. */
+static int data_check(const struct rename *r)
+{
+    const struct tree_extra *x = r->moved->extra;
+    bool stays = x == NULL || x->by_rule;
+
+    if (tnode_is_data(r->moved) || (is_exchange(r) && name_is_data(r->to_name))) {
+        return ERR_PERM;
+    }
+    return name_is_data(r->to_name) ? life_check(r->to_name, (enum node_type)r->moved->type,
+                                                 stays ? LIFE_PERMANENT : (enum node_life)x->life)
+                                    : 0;
+}
+
+/* Whether what comes to be in `to` fits into the directories that it is new to, when `gone` leaves
+ * them for it. */
+static int quota_fits(const struct tree *t, const struct tree_node *n, const struct tree_node *to,
+                      const struct tree_node *gone)
+{
+    const struct tree_node *both = n->parent;
+    uint64_t nodes, bytes, gone_nodes = 0, gone_bytes = 0;
+
+    if (t->quota_count == 0) {
+        return 0;
+    }
+    while (!is_at_or_below(to, both)) {
+        both = both->parent;
+    }
+    subtree_usage(n, &nodes, &bytes);
+    if (gone != NULL) {
+        subtree_usage(gone, &gone_nodes, &gone_bytes);
+    }
+    return quota_check(t, to, both, nodes > gone_nodes ? nodes - gone_nodes : 0,
+                       bytes > gone_bytes ? bytes - gone_bytes : 0);
+}
+
 static int rename_check(const struct tree *t, const struct rename *r)
 {
     int err = op_name_check(t, r->to, r->to_name);
 
+    if (err == 0) {
+        err = data_check(r);
+    }
     if (err != 0) {
         return err;
     }
@@ -112,14 +151,20 @@ static void dirs_add(struct tree *t, const struct rename *r)
     op_dir_changed(t, r->from);
     digest_add_node(t, r->from);
     if (r->to != r->from) {
-        op_dir_changed(t, r->to);
+        if (!tnode_is_data(r->moved)) {
+            op_dir_changed(t, r->to);
+        }
         digest_add_node(t, r->to);
     }
 }
 
-/* Gives a node that has no place, and is not in the digest, a new one. */
+/* Gives a node that has no place, and is not in the digest, a new one. What a directory's rule made
+ * ephemeral is published by this, and stays. */
 static void settle(struct tree *t, struct tree_node *n, struct tree_node *dir, struct name name)
 {
+    if (n->extra != NULL && n->extra->by_rule) {
+        life_clear(t, n);
+    }
     tnode_name_set(n, name);
     n->cookie = ++dir->dir->create_count;
     n->ctime_ns = t->time_ns;
@@ -165,10 +210,13 @@ static void rename_move(struct tree *t, const struct txn *txn, const struct rena
 }
 
 /* `n` takes what `gone` held, which is unlinked by now and keeps its memory. */
-static void merge_take(struct tree *t, struct tree_node *n, const struct tree_node *gone)
+static void merge_take(struct tree *t, struct tree_node *n, struct tree_node *gone)
 {
     digest_drop_node(t, n);
     tree_value_set(t, n, blob_ref(gone->value));
+    if (xattrs_count(n) > 0 || xattrs_count(gone) > 0) {
+        xattrs_move(n, gone);
+    }
     n->uid = gone->uid;
     n->gid = gone->gid;
     n->mode = gone->mode;
@@ -200,6 +248,12 @@ int apply_rename(struct tree *t, const struct txn *txn, struct txn_result *ret)
 
     if (err == 0) {
         err = rename_check(t, &r);
+    }
+    if (err == 0 && r.other != r.moved) {
+        err = quota_fits(t, r.moved, r.to, r.other);
+    }
+    if (err == 0 && is_exchange(&r) && r.other != r.moved) {
+        err = quota_fits(t, r.other, r.from, r.moved);
     }
     if (err != 0) {
         return err;

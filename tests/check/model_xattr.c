@@ -74,7 +74,7 @@ static bool quota_parse(const struct blob *b, uint64_t *ret_nodes, uint64_t *ret
         return false;
     }
     at = number(at, end, ret_nodes);
-    return at == end;
+    return at == end && *ret_bytes > 0 && *ret_nodes > 0;
 }
 
 void model_quota_of(const struct model_version *v, uint64_t *ret_nodes, uint64_t *ret_bytes)

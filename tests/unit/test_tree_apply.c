@@ -116,7 +116,7 @@ Test(tree_apply, create_refusals)
     cr_assert_eq(world_create(&w, TREE_ROOT_ID, "a/b", NULL), ERR_INVAL);
     cr_assert_eq(world_create(&w, TREE_ROOT_ID, "x", "12345"), ERR_TOOBIG);
     cr_assert_eq(world_create(&w, TREE_ROOT_ID, ".zabfs", NULL), ERR_PERM);
-    cr_assert_eq(world_create(&w, dir, ".data", NULL), ERR_PERM);
+    cr_assert_eq(world_mkdir(&w, dir, ".data"), ERR_PERM);
     cr_assert_eq(world_create_type(&w, TREE_ROOT_ID, "x", NODE_DIR, 0, "v"), ERR_INVAL);
     cr_assert_eq(world_create_type(&w, TREE_ROOT_ID, "x", NODE_SYMLINK, 0, NULL), ERR_INVAL);
     cr_assert_eq(world_create_type(&w, TREE_ROOT_ID, "x", NODE_SYMLINK, 0, target),

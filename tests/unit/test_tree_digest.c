@@ -7,7 +7,7 @@ Test(tree_digest, replicas_agree)
     struct random_txns x = {.prng = {42}};
     struct tree *a = tree_new();
     struct tree *b = tree_new();
-    int applied = 0, refused = 0, duplicates = 0, abandoned = 0;
+    int applied = 0, refused = 0, duplicates = 0, abandoned = 0, left = 0, ephemerals = 0;
 
     for (int i = 1; i <= 20000; i++) {
         struct txn txn = random_txn(&x);
@@ -22,11 +22,18 @@ Test(tree_digest, replicas_agree)
         cr_assert_eq(ra.session_gone, rb.session_gone);
         cr_assert_eq(ra.change_count, rb.change_count);
         cr_assert(ra.reply.err == 0 || ra.change_count == 0);
+        for (uint32_t k = 0; k < ra.change_count; k++) {
+            cr_assert_eq(ra.changes[k].kind, rb.changes[k].kind);
+            cr_assert_eq(ra.changes[k].attr.id, rb.changes[k].attr.id);
+            cr_assert_eq(ra.changes[k].more, k + 1 < ra.change_count);
+        }
         cr_assert_eq(tree_digest(a), tree_digest(b), "txn %d", i);
         if (i % 1000 == 0) {
             cr_assert_eq(tree_audit(a), tree_digest(a), "txn %d", i);
         }
         applied += ra.change_count > 0;
+        left += ra.session_gone != 0 && ra.change_count > 0;
+        ephemerals += ra.change_count > 0 && ra.changes[0].attr.life != LIFE_PERMANENT;
         refused += ra.reply.err != 0;
         duplicates += ra.duplicate;
         abandoned += ra.reply.err == ERR_ABANDONED;
@@ -39,6 +46,12 @@ Test(tree_digest, replicas_agree)
     cr_assert_gt(refused, 2000, "%d", refused);
     cr_assert_gt(duplicates, 100, "%d", duplicates);
     cr_assert_gt(abandoned, 20, "%d", abandoned);
+    cr_assert_gt(left, 3, "%d", left);
+    cr_assert_gt(ephemerals, 100, "%d", ephemerals);
+    cr_assert_gt(x.errors[-ERR_QUOTA], 0, "%u", x.errors[-ERR_QUOTA]);
+    cr_assert_gt(x.errors[-ERR_NODATA], 20, "%u", x.errors[-ERR_NODATA]);
+    cr_assert_gt(x.errors[-ERR_UNSUPPORTED], 20, "%u", x.errors[-ERR_UNSUPPORTED]);
+    cr_assert_gt(x.errors[-ERR_PERM], 100, "%u", x.errors[-ERR_PERM]);
     tree_free(a);
     tree_free(b);
 }

@@ -204,7 +204,10 @@ struct random_txns {
     uint64_t sessions[4];
     uint64_t xids[4];
     uint64_t node_last; /* id given out last */
+    uint64_t dirs[4];   /* some directories, gone by now or not */
     char name[16];
+    char xattr[32];
+    uint32_t errors[40]; /* replies with each error, by -err; of them [0]: none */
 };
 
 static inline struct blob *random_value(struct prng *p)
@@ -219,17 +222,74 @@ static inline struct blob *random_value(struct prng *p)
     return b;
 }
 
+static inline uint64_t random_dir(struct random_txns *x)
+{
+    return x->dirs[prng_below(&x->prng, 4)];
+}
+
 static inline void random_create(struct random_txns *x, struct request *r, uint64_t id)
 {
     struct prng *p = &x->prng;
 
     r->op = OP_CREATE;
-    r->u.create.dir = prng_below(p, 3) ? TREE_ROOT_ID : id;
+    r->u.create.dir = prng_below(p, 3) ? TREE_ROOT_ID : prng_below(p, 2) ? random_dir(x) : id;
     r->u.create.type = (enum node_type)(1 + prng_below(p, 3));
     r->u.create.name = (struct name){x->name, 1 + (uint32_t)prng_below(p, 2)};
     r->u.create.flags = prng_below(p, 4) == 0 ? CREATE_SEQUENTIAL : 0;
     r->u.create.mode = (uint32_t)prng_below(p, 010000);
     r->u.create.value = r->u.create.type == NODE_DIR ? NULL : random_value(p);
+    r->u.create.life = prng_below(p, 5) == 0 ? (enum node_life)prng_below(p, 3) : LIFE_PERMANENT;
+    if (prng_below(p, 12) == 0) {
+        r->u.create.name = name_of(".data");
+    }
+}
+
+static inline struct blob *random_setting(struct prng *p, bool quota)
+{
+    static const char *const values[] = {"open", "session", "never", "4K 30",
+                                         "- 9",  "1G 100",  "2K -",  "1 1 "};
+    const char *v =
+        values[prng_below(p, 3) == 0 ? prng_below(p, 8)
+                                     : (quota ? 3 + prng_below(p, 4) : prng_below(p, 2))];
+
+    return blob_new(v, strlen(v));
+}
+
+static inline void random_setxattr(struct random_txns *x, struct request *r, uint64_t id)
+{
+    struct prng *p = &x->prng;
+    uint64_t kind = prng_below(p, 8);
+
+    r->op = OP_SETXATTR;
+    r->u.setxattr.id = prng_below(p, 20) == 0 ? TREE_ROOT_ID : id;
+    r->u.setxattr.flags = prng_below(p, 3) == 0 ? (uint32_t)prng_below(p, SETXATTR_ALL + 1) : 0;
+    if (kind < 3) {
+        r->u.setxattr.id = prng_below(p, 4) == 0 ? id : random_dir(x);
+        r->u.setxattr.name = name_of(kind == 0 ? "user.zabfs.ephemeral" : "user.zabfs.quota");
+        r->u.setxattr.value = random_setting(p, kind > 0);
+        return;
+    }
+    snprintf(x->xattr, sizeof(x->xattr), "%s%u", kind < 7 ? "user." : "trusted.",
+             (unsigned)prng_below(p, 6));
+    r->u.setxattr.name = name_of(x->xattr);
+    r->u.setxattr.value = random_value(p);
+}
+
+static inline void random_remove(struct random_txns *x, struct request *r, uint64_t id)
+{
+    struct prng *p = &x->prng;
+
+    r->op = OP_REMOVE;
+    r->u.remove.flags = (uint32_t)prng_below(p, 2);
+    if (prng_below(p, 6) == 0) {
+        r->u.remove.id = id;
+        return;
+    }
+    r->u.remove.dir = prng_below(p, 2) ? TREE_ROOT_ID : id;
+    r->u.remove.name = (struct name){x->name, 1 + (uint32_t)prng_below(p, 2)};
+    if (prng_below(p, 20) == 0) {
+        r->u.remove.name = name_of(".data");
+    }
 }
 
 static inline void random_setattr(struct random_txns *x, struct request *r, uint64_t id)
@@ -276,7 +336,7 @@ static inline struct txn random_txn(struct random_txns *x)
     txn.session = x->sessions[which];
     r->xid = prng_below(p, 10) == 0 ? x->xids[which] - prng_below(p, 5) : ++x->xids[which];
     r->xid_floor = x->xids[which] > 10 ? x->xids[which] - prng_below(p, 10) : 0;
-    switch (prng_below(p, 12)) {
+    switch (prng_below(p, 13)) {
     case 0:
     case 1:
     case 2:
@@ -301,13 +361,13 @@ static inline struct txn random_txn(struct random_txns *x)
     case 8:
     case 9:
     case 10:
-        r->op = OP_REMOVE;
-        r->u.remove.dir = prng_below(p, 2) ? TREE_ROOT_ID : id;
-        r->u.remove.name = (struct name){x->name, 1 + (uint32_t)prng_below(p, 2)};
-        r->u.remove.flags = (uint32_t)prng_below(p, 2);
+        random_remove(x, r, id);
+        break;
+    case 11:
+        random_setxattr(x, r, id);
         break;
     default:
-        if (prng_below(p, 8) == 0 || x->sessions[which] == 0) {
+        if (prng_below(p, 3) == 0 || x->sessions[which] == 0) {
             random_session(x, &txn, which);
         } else {
             random_create(x, r, id);
@@ -328,6 +388,9 @@ static inline void random_txn_done(struct txn *txn)
     case OP_APPEND:
         blob_unref(txn->request.u.append.value);
         break;
+    case OP_SETXATTR:
+        blob_unref(txn->request.u.setxattr.value);
+        break;
     default:
         break;
     }
@@ -337,6 +400,7 @@ static inline void random_txn_done(struct txn *txn)
 static inline void random_txn_heard(struct random_txns *x, const struct txn *txn,
                                     const struct txn_result *result)
 {
+    x->errors[-result->reply.err]++;
     if (txn->request.op == OP_SESSION_OPEN) {
         uint8_t which = txn->request.u.session_open.key.bytes[0];
 
@@ -346,6 +410,9 @@ static inline void random_txn_heard(struct random_txns *x, const struct txn *txn
         x->sessions[which] = result->session;
     } else if (txn->request.op == OP_CREATE && result->reply.err == 0) {
         x->node_last = result->reply.u.create.attr.id;
+        if (result->reply.u.create.attr.type == NODE_DIR) {
+            x->dirs[x->node_last % 4] = x->node_last;
+        }
     }
 }
 
