@@ -126,6 +126,7 @@ void tree_free(struct tree *t)
         return;
     }
     results_free(t);
+    history_free(t);
     sessions_free(t);
     while ((link = table_take(&t->by_id, &pos)) != NULL) {
         tnode_free(TABLE_ITEM(link, struct tree_node, by_id));

@@ -338,6 +338,9 @@ void tree_apply(struct tree *t, const struct txn *txn, struct txn_result *ret)
     } else {
         apply_of_session(t, txn, ret);
     }
+    if (t->history != NULL) {
+        history_trim(t);
+    }
     ret->changes = t->results.changes;
     ret->change_count = t->results.change_count;
     ret->grants = t->results.grants;

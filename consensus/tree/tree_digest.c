@@ -51,6 +51,9 @@ void digest_add_node(struct tree *t, const struct tree_node *n)
 
 void digest_drop_node(struct tree *t, const struct tree_node *n)
 {
+    if (t->history != NULL) {
+        history_note(t, n);
+    }
     t->digest -= node_hash(n);
 }
 

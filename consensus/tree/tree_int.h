@@ -19,6 +19,7 @@
  *   tree_session.c  sessions and their reply slots: exactly once
  *   tree_record.c   the byte form of a node, a session, a slot: for digest and image alike
  *   tree_digest.c   hashes over records, and the audit
+ *   tree_history.c  what nodes were, for reads of the past
  *   tree_image.c    the whole state as a stream of records; tree_loader.c reads it back
  *   table.c         hash table; series.c array in rising order; interest.c stands alone
  */
@@ -129,6 +130,7 @@ struct tree {
     struct series sessions; /* struct session by id */
     struct table by_key;
     struct tree_results results;
+    struct tree_history *history; /* NULL: none is kept; no part of the state */
 };
 
 /* --- tree.c --- */
@@ -251,6 +253,14 @@ void sessions_free(struct tree *t);
 void session_floor_raise(struct tree *t, struct session *s, uint64_t floor);
 const struct slot *session_slot(const struct session *s, uint64_t xid); /* NULL: none */
 void session_slot_add(struct tree *t, struct session *s, const struct reply *reply);
+
+/* --- tree_history.c: only with t->history, but for the two that say so --- */
+
+void history_note(struct tree *t, const struct tree_node *n); /* before a change of it */
+void history_trim(struct tree *t);                            /* after an entry */
+/* The entry that is being applied changed nothing after all. Also without a history. */
+void history_forget_entry(struct tree *t);
+void history_free(struct tree *t); /* also without */
 
 /* --- tree_record.c: see there for the layout --- */
 

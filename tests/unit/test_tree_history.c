@@ -1,0 +1,368 @@
+/* Reads of the past, against copies of every state that there was. */
+#include "mem.h"
+#include "test_tree_help.h"
+#include "tree_int.h"
+
+/* --- a copy of a whole state ------------------------------------------------------------------ */
+
+struct copy {
+    struct attr attr;
+    uint64_t cookie;
+    struct blob *value; /* a reference */
+    uint32_t name_size;
+    char name[NAME_SIZE_MAX];
+};
+
+struct state {
+    uint64_t index;
+    size_t count;
+    struct copy *nodes; /* by rising id */
+};
+
+static struct state state_copy(const struct tree *t)
+{
+    struct state s = {.index = tree_index(t)};
+
+    s.nodes = mem_zalloc((size_t)tree_node_count(t) * sizeof(*s.nodes));
+    for (uint64_t id = 1; s.count < tree_node_count(t); id++) {
+        const struct tree_node *n = tree_node(t, id);
+        struct copy *c = &s.nodes[s.count];
+
+        if (n == NULL) {
+            continue;
+        }
+        tree_node_attr(n, &c->attr);
+        c->cookie = n->cookie;
+        c->value = blob_ref(n->value);
+        c->name_size = n->name_size;
+        memcpy(c->name, n->name, n->name_size);
+        s.count++;
+    }
+    return s;
+}
+
+static void state_done(struct state *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        blob_unref(s->nodes[i].value);
+    }
+    mem_free(s->nodes);
+}
+
+static const struct copy *copy_of(const struct state *s, uint64_t id)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->nodes[i].attr.id == id) {
+            return &s->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct copy *copy_at(const struct state *s, uint64_t dir, struct name name)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        const struct copy *c = &s->nodes[i];
+
+        if (c->attr.parent == dir && c->name_size == name.size && name.size > 0 &&
+            memcmp(c->name, name.bytes, name.size) == 0) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+/* The child with the lowest cookie above `after`. */
+static const struct copy *copy_next(const struct state *s, uint64_t dir, uint64_t after)
+{
+    const struct copy *best = NULL;
+
+    for (size_t i = 0; i < s->count; i++) {
+        const struct copy *c = &s->nodes[i];
+
+        if (c->attr.parent == dir && c->attr.id != dir && c->cookie > after &&
+            (best == NULL || c->cookie < best->cookie)) {
+            best = c;
+        }
+    }
+    return best;
+}
+
+/* --- comparing ------------------------------------------------------------------------------- */
+
+static void assert_same(const struct copy *c, const struct tree_past *p, uint64_t index)
+{
+    cr_assert_eq(memcmp(&c->attr, &p->attr, sizeof(c->attr)), 0, "node %lu as of %lu",
+                 (unsigned long)c->attr.id, (unsigned long)index);
+    cr_assert_eq(c->name_size, p->name.size);
+    cr_assert_eq(memcmp(c->name, p->name.bytes, c->name_size), 0);
+    cr_assert_eq(c->value, p->value, "the very bytes");
+}
+
+struct listing {
+    const struct state *s;
+    uint64_t dir, after;
+    int room;
+};
+
+static bool check_child(void *ctx, uint64_t cookie, const struct tree_past *child)
+{
+    struct listing *l = ctx;
+    const struct copy *c = copy_next(l->s, l->dir, l->after);
+
+    if (l->room-- == 0) {
+        return false;
+    }
+    cr_assert_not_null(c, "one too many in %lu as of %lu", (unsigned long)l->dir,
+                       (unsigned long)l->s->index);
+    cr_assert_eq(c->cookie, cookie);
+    assert_same(c, child, l->s->index);
+    l->after = cookie;
+    return true;
+}
+
+static void check_listing(const struct tree *t, const struct state *s, uint64_t dir, int page)
+{
+    struct listing l = {.s = s, .dir = dir};
+    bool end = false;
+
+    while (!end) {
+        l.room = page;
+        cr_assert_eq(tree_past_readdir(t, s->index, dir, l.after, check_child, &l, &end), 0);
+    }
+    cr_assert_null(copy_next(s, dir, l.after), "one is missing");
+}
+
+/* All that was in this state is found in the past of now, and nothing that was not. */
+static void check_state(const struct tree *t, const struct state *s, uint64_t id_last)
+{
+    static const char letters[] = "abcdefghijklmnopqrst";
+    struct tree_past p;
+
+    for (uint64_t id = 0; id <= id_last + 1; id++) {
+        const struct copy *c = copy_of(s, id);
+        int err = tree_past_get(t, s->index, id, &p);
+        bool end;
+
+        cr_assert_eq(err, c != NULL ? 0 : ERR_NOENT, "node %lu as of %lu", (unsigned long)id,
+                     (unsigned long)s->index);
+        if (c == NULL) {
+            cr_assert_eq(tree_past_lookup(t, s->index, id, name_of("a"), &p), ERR_NOENT);
+            cr_assert_eq(tree_past_readdir(t, s->index, id, 0, check_child, NULL, &end), ERR_NOENT);
+            continue;
+        }
+        assert_same(c, &p, s->index);
+        if (id != TREE_ROOT_ID) {
+            struct name name = {c->name, c->name_size};
+
+            cr_assert_eq(tree_past_lookup(t, s->index, c->attr.parent, name, &p), 0);
+            assert_same(c, &p, s->index);
+        }
+        if (c->attr.type != NODE_DIR) {
+            cr_assert_eq(tree_past_lookup(t, s->index, id, name_of("a"), &p), ERR_NOTDIR);
+            cr_assert_eq(tree_past_readdir(t, s->index, id, 0, check_child, NULL, &end),
+                         ERR_NOTDIR);
+            continue;
+        }
+        for (uint32_t i = 0; i < sizeof(letters); i++) {
+            struct name name = {letters + i, i + 1 < sizeof(letters)}; /* the last one is empty */
+            const struct copy *at = copy_at(s, id, name);
+
+            err = tree_past_lookup(t, s->index, id, name, &p);
+            cr_assert_eq(err, at != NULL ? 0 : ERR_NOENT);
+        }
+        check_listing(t, s, id, 1000);
+        check_listing(t, s, id, 1);
+        check_listing(t, s, id, 3);
+    }
+}
+
+/* --- random transactions ---------------------------------------------------------------------- */
+
+static void random_rename(struct random_txns *x, struct txn *txn)
+{
+    static char to[2];
+    struct prng *p = &x->prng;
+    struct request *r = &txn->request;
+    uint64_t back = prng_below(p, 60);
+    uint64_t id = x->node_last > back ? x->node_last - back : TREE_ROOT_ID;
+
+    random_txn_done(txn);
+    memset(&r->u, 0, sizeof(r->u));
+    to[0] = (char)('a' + prng_below(p, 20));
+    to[1] = (char)('a' + prng_below(p, 5));
+    r->op = OP_RENAME;
+    r->u.rename.dir = prng_below(p, 3) ? TREE_ROOT_ID : id;
+    r->u.rename.name = (struct name){x->name, 1 + (uint32_t)prng_below(p, 2)};
+    r->u.rename.to_dir = prng_below(p, 2) ? TREE_ROOT_ID : id;
+    r->u.rename.to_name = (struct name){to, 1 + (uint32_t)prng_below(p, 2)};
+    r->u.rename.flags = (uint32_t)prng_below(p, 5) == 0 ? RENAME_FLAG_EXCHANGE : 0;
+}
+
+static void run_random(uint64_t seed, int steps, uint32_t changes_max, size_t bytes_max)
+{
+    struct random_txns x = {.prng = {seed}, .node_last = 1};
+    struct state *states = mem_zalloc((size_t)(steps + 1) * sizeof(*states));
+    struct tree *t = tree_new();
+    struct tree *plain = tree_new();
+    uint64_t floor;
+
+    tree_history_keep(t, changes_max, bytes_max);
+    states[0] = state_copy(t);
+    for (int i = 1; i <= steps; i++) {
+        struct txn txn = random_txn(&x);
+        struct txn_result with, without;
+
+        if (prng_below(&x.prng, 4) == 0) {
+            random_rename(&x, &txn);
+        }
+        txn.index = (uint64_t)i;
+        tree_apply(t, &txn, &with);
+        tree_apply(plain, &txn, &without);
+        if (txn.request.op == OP_CREATE && with.reply.err == 0 && !with.duplicate) {
+            x.node_last = with.reply.u.create.attr.id;
+        }
+        if (txn.request.op == OP_SESSION_OPEN && with.reply.err == 0) {
+            x.sessions[txn.request.u.session_open.key.bytes[0]] = with.session;
+        }
+        txn_result_done(&with);
+        txn_result_done(&without);
+        random_txn_done(&txn);
+        states[i] = state_copy(t);
+    }
+    cr_assert_eq(tree_digest(t), tree_digest(plain), "no part of the state");
+    cr_assert_eq(tree_audit(t), tree_digest(t));
+    floor = tree_history_floor(t);
+    for (int i = 0; i <= steps; i++) {
+        struct tree_past p;
+
+        if ((uint64_t)i >= floor) {
+            check_state(t, &states[i], x.node_last);
+        } else {
+            cr_assert_eq(tree_past_get(t, (uint64_t)i, TREE_ROOT_ID, &p), ERR_COMPACTED);
+        }
+        state_done(&states[i]);
+    }
+    mem_free(states);
+    tree_free(t);
+    tree_free(plain);
+}
+
+Test(tree_history, every_state_is_as_it_was)
+{
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        run_random(seed, 300, 1000000, 1 << 30);
+    }
+}
+
+Test(tree_history, what_is_kept_within_bounds_is_as_it_was)
+{
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        run_random(seed, 300, 100, 1 << 30);
+        run_random(seed, 300, 1000000, 3000);
+        run_random(seed, 300, 1, 1 << 30);
+    }
+}
+
+/* --- single properties ------------------------------------------------------------------------ */
+
+Test(tree_history, without_a_history_only_now_is_known)
+{
+    struct world w = world_new();
+    struct tree_past p;
+    uint64_t now;
+
+    cr_assert_eq(world_create(&w, TREE_ROOT_ID, "a", "one"), 0);
+    now = tree_index(w.tree);
+    cr_assert_eq(tree_history_floor(w.tree), now);
+    cr_assert_eq(tree_past_lookup(w.tree, now, TREE_ROOT_ID, name_of("a"), &p), 0);
+    cr_assert_eq(tree_past_get(w.tree, now - 1, TREE_ROOT_ID, &p), ERR_COMPACTED);
+    cr_assert_eq(tree_past_get(w.tree, now + 1, TREE_ROOT_ID, &p), ERR_INVAL);
+    world_done(&w);
+}
+
+Test(tree_history, it_begins_when_it_is_asked_for_and_ends_likewise)
+{
+    struct world w = world_new();
+    struct tree_past p;
+    uint64_t before, id;
+
+    cr_assert_eq(world_create(&w, TREE_ROOT_ID, "a", "one"), 0);
+    id = world_made(&w);
+    before = tree_index(w.tree);
+    tree_history_keep(w.tree, 10, 1000);
+    cr_assert_eq(world_set(&w, id, VERSION_ANY, "two"), 0);
+    cr_assert_eq(tree_past_get(w.tree, before, id, &p), 0);
+    cr_assert_eq(p.attr.version, 1);
+    cr_assert_eq(memcmp(p.value->data, "one", 3), 0);
+    cr_assert_eq(tree_past_get(w.tree, before - 1, id, &p), ERR_COMPACTED);
+    tree_history_keep(w.tree, 0, 0);
+    cr_assert_eq(tree_past_get(w.tree, before, id, &p), ERR_COMPACTED);
+    world_done(&w);
+}
+
+Test(tree_history, the_oldest_entries_go_first)
+{
+    struct world w = world_new();
+    struct tree_past p;
+    uint64_t first, id;
+
+    tree_history_keep(w.tree, 3, 1 << 20);
+    cr_assert_eq(world_create(&w, TREE_ROOT_ID, "a", "0"), 0); /* a note of the root */
+    id = world_made(&w);
+    first = tree_index(w.tree);
+    for (int i = 1; i <= 2; i++) {
+        cr_assert_eq(world_set(&w, id, VERSION_ANY, "x"), 0);
+    }
+    cr_assert_eq(tree_history_floor(w.tree), first - 1);
+    cr_assert_eq(world_set(&w, id, VERSION_ANY, "x"), 0);
+    cr_assert_eq(tree_history_floor(w.tree), first);
+    cr_assert_eq(tree_past_get(w.tree, first, id, &p), 0);
+    cr_assert_eq(p.attr.version, 1);
+    world_done(&w);
+}
+
+/* A value that many notes of a node share counts once, and as long as one of them is kept. */
+Test(tree_history, a_shared_value_counts_once)
+{
+    struct world w = world_new();
+    struct request chmod = {.op = OP_SETATTR, .u.setattr.mask = SETATTR_MODE};
+    uint64_t first, id;
+    char value[901];
+
+    memset(value, 'v', 900);
+    value[900] = '\0';
+    cr_assert_eq(world_create(&w, TREE_ROOT_ID, "a", value), 0);
+    id = world_made(&w);
+    first = tree_index(w.tree);
+    tree_history_keep(w.tree, 10, 1000);
+    chmod.u.setattr.id = id;
+    for (uint32_t i = 0; i < 30; i++) {
+        chmod.u.setattr.mode = 0600 + i % 2;
+        cr_assert_eq(world_run(&w, chmod), 0);
+    }
+    cr_assert_eq(tree_history_floor(w.tree), first + 20, "bounded by their number alone");
+    cr_assert_eq(world_set(&w, id, VERSION_ANY, "short"), 0);
+    cr_assert_eq(world_set(&w, id, VERSION_ANY, value), 0);
+    cr_assert_eq(world_set(&w, id, VERSION_ANY, "short"), 0);
+    /* Both long values would be above the bound: the notes with the first are gone. */
+    cr_assert_eq(tree_history_floor(w.tree), first + 31);
+    world_done(&w);
+}
+
+/* An entry with more changes than are kept leaves nothing behind, and does no harm. */
+Test(tree_history, an_entry_above_the_bounds_is_not_kept)
+{
+    struct world w = world_new();
+    struct tree_past p;
+    uint64_t id;
+
+    cr_assert_eq(world_create(&w, TREE_ROOT_ID, "a", "one"), 0);
+    id = world_made(&w);
+    tree_history_keep(w.tree, 1, 1 << 20);
+    cr_assert_eq(world_remove(&w, TREE_ROOT_ID, "a", 0), 0); /* notes of the node and the root */
+    cr_assert_eq(tree_history_floor(w.tree), tree_index(w.tree));
+    cr_assert_eq(tree_past_get(w.tree, tree_index(w.tree), id, &p), ERR_NOENT);
+    cr_assert_eq(tree_past_get(w.tree, tree_index(w.tree) - 1, id, &p), ERR_COMPACTED);
+    world_done(&w);
+}
