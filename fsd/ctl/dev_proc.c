@@ -108,8 +108,7 @@ static _Noreturn void exec_detached(char *const *argv, const char *log_path, int
     _exit(n == (ssize_t)sizeof(err_no) ? 127 : 126);
 }
 
-/* Returns when the child is the program, so that its command line can be looked at; 0 after a line
- * on stderr if it could not be. */
+/* Returns when the child is the program; 0 after a line on stderr if it could not be. */
 static pid_t spawn(char *const *argv, const char *log_path)
 {
     int report[2];
@@ -156,6 +155,18 @@ static bool write_pid(const struct dev *d, enum dev_kind kind, unsigned n, pid_t
     return true;
 }
 
+/* For an instant a new program has no command line, and could be taken for one that has ended. */
+static void wait_for_argument(pid_t pid, const char *argument)
+{
+    siginfo_t ended = {0};
+
+    while (!has_argument(pid, argument) &&
+           waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           ended.si_pid == 0) {
+        dev_pause_ms(1);
+    }
+}
+
 pid_t dev_spawn(const struct dev *d, enum dev_kind kind, unsigned n)
 {
     char program[PATH_MAX];
@@ -181,6 +192,7 @@ pid_t dev_spawn(const struct dev *d, enum dev_kind kind, unsigned n)
         kill(pid, SIGKILL); /* nobody could stop it later */
         return 0;
     }
+    wait_for_argument(pid, argument);
     return pid;
 }
 
