@@ -42,6 +42,8 @@ static const char help_text[] =
     "  [storage]   snapshot_entries (100000), snapshots_kept (2; the log behind the oldest of\n"
     "              them goes), segment_size (67108864)\n"
     "  [limits]    value_size (1048576, at most 8388608)\n"
+    "  [history]   changes (16384; 0: none), bytes (33554432): how much of the past this\n"
+    "              member can show, in changes of nodes and in bytes of former values\n"
     "\n"
     "Exit status: 0 stopped in order, 1 a failure while running, 2 wrong configuration.\n";
 
@@ -166,6 +168,8 @@ static const struct number_key number_keys[] = {
     NUMBER_KEY("storage", "snapshots_kept", snapshots_kept, 2, 1000000),
     NUMBER_KEY("storage", "segment_size", segment_size, STORE_SEGMENT_SIZE_MIN, 1 << 30),
     NUMBER_KEY("limits", "value_size", value_size_max, 1, VALUE_SIZE_MAX),
+    NUMBER_KEY("history", "changes", history_changes, 0, 100000000),
+    NUMBER_KEY("history", "bytes", history_bytes, 0, (uint64_t)1 << 40),
 };
 
 static const char *set_number(struct conf *c, const struct number_key *k, const char *value)
@@ -391,6 +395,8 @@ static const struct conf defaults = {
     .snapshots_kept = 2,
     .segment_size = STORE_SEGMENT_SIZE_DEFAULT,
     .value_size_max = VALUE_SIZE_DEFAULT,
+    .history_changes = 16384,
+    .history_bytes = 32 << 20,
 };
 
 int conf_parse_text(const char *text, size_t size, struct conf *ret, char *note)

@@ -31,6 +31,8 @@ struct conf {
     uint32_t snapshots_kept;
     uint32_t segment_size;
     uint32_t value_size_max;
+    uint32_t history_changes;
+    uint64_t history_bytes;
 };
 
 /* Fills *ret from the command line and the file it names. Returns 0; 1 when the process should end

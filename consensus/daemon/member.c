@@ -243,6 +243,8 @@ static void node_conf_fill(const struct conf *conf, struct node_conf *ret)
         .value_size_max = conf->value_size_max,
         .snapshot_entries = conf->snapshot_entries,
         .request_deadline_ms_max = OPERATION_DEADLINE_MS_MAX,
+        .history_changes = conf->history_changes,
+        .history_bytes = conf->history_bytes,
     };
     zab_conf_default(&ret->zab);
     ret->zab.self = conf->id;

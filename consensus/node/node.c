@@ -51,6 +51,7 @@ struct node *node_new(const struct node_conf *conf, const struct node_io *io,
     n->io = *io;
     n->now = *now;
     n->tree = tree;
+    tree_history_keep(tree, conf->history_changes, conf->history_bytes);
     n->interest = interest_new();
     n->zab = zab_new(&conf->zab, boot, now->mono_ms);
     zab_view(n->zab, &n->view);

@@ -62,6 +62,8 @@ struct node_conf {
     uint32_t value_size_max;   /* stamped on transactions when this member leads */
     uint64_t snapshot_entries; /* a snapshot after this many entries */
     uint32_t request_deadline_ms_max;
+    uint32_t history_changes; /* for reads of the past, see tree_history_keep(); 0: none */
+    size_t history_bytes;
 };
 
 /* What the store recovered, as the broadcast wants it; bodies stay those of `rec`. Release with

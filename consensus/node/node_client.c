@@ -125,17 +125,10 @@ static int read_value(struct node *n, struct node_conn *conn, const struct reque
     return 0;
 }
 
-struct listing {
-    struct dirent_plus *entries;
-    uint32_t count, cap;
-    size_t size, size_max;
-};
-
-static bool list_child(void *ctx, uint64_t cookie, const struct tree_node *child)
+bool node_listing_add(struct node_listing *l, uint64_t cookie, struct name name,
+                      const struct attr *attr)
 {
     enum { ENTRY_OVERHEAD = 160 }; /* bytes of attributes and framing, roughly */
-    struct listing *l = ctx;
-    struct dirent_plus *e;
 
     if (l->count > 0 && l->size >= l->size_max) {
         return false;
@@ -144,18 +137,23 @@ static bool list_child(void *ctx, uint64_t cookie, const struct tree_node *child
         l->cap = l->cap ? 2 * l->cap : 64;
         l->entries = mem_realloc(l->entries, l->cap * sizeof(*l->entries));
     }
-    e = &l->entries[l->count++];
-    e->cookie = cookie;
-    e->name = tree_node_name(child);
-    tree_node_attr(child, &e->attr);
-    l->size += e->name.size + ENTRY_OVERHEAD;
+    l->entries[l->count++] = (struct dirent_plus){cookie, name, *attr};
+    l->size += name.size + ENTRY_OVERHEAD;
     return true;
+}
+
+static bool list_child(void *ctx, uint64_t cookie, const struct tree_node *child)
+{
+    struct attr attr;
+
+    tree_node_attr(child, &attr);
+    return node_listing_add(ctx, cookie, tree_node_name(child), &attr);
 }
 
 static int readdir(struct node *n, struct node_conn *conn, const struct request *q, struct reply *r)
 {
     const struct tree_node *dir = tree_node(n->tree, q->u.readdir.dir);
-    struct listing l = {.size_max = q->u.readdir.size_max};
+    struct node_listing l = {.size_max = q->u.readdir.size_max};
     struct attr attr;
 
     if (dir == NULL) {
@@ -268,54 +266,64 @@ static void status_fill(const struct node *n, struct status_text *s)
     status_add(s, "pending", "%u", HASH_COUNT(n->pending));
     status_add(s, "subscriptions", "%zu", interest_count(n->interest));
     status_add(s, "event_window_from", "%" PRIu64, n->window.floor);
+    status_add(s, "history_from", "%" PRIu64, tree_history_floor(n->tree));
     status_add(s, "uptime_ms", "%" PRIu64, n->now.mono_ms - n->started_ms);
 }
 
 /* --- dispatch -------------------------------------------------------------------------------- */
+
+static void read_now(struct node *n, struct node_conn *conn, const struct request *q,
+                     struct reply *r)
+{
+    switch (q->op) {
+    case OP_LOOKUP:
+        r->err = lookup(n, conn, q, r);
+        break;
+    case OP_GETATTR:
+        r->err = getattr(n, conn, q, r);
+        break;
+    case OP_READ:
+        r->err = read_value(n, conn, q, r);
+        break;
+    case OP_READDIR:
+        r->err = readdir(n, conn, q, r);
+        break;
+    case OP_STATFS:
+        r->err = statfs(n, q, r);
+        break;
+    case OP_XATTRS:
+        r->err = xattrs(n, conn, q, r);
+        break;
+    case OP_INTEREST:
+        r->err = interest(n, conn, q);
+        break;
+    case OP_FORGET:
+        r->err = forget(n, conn, q);
+        break;
+    case OP_EVENTS:
+        node_events_all(n, conn, q, r);
+        break;
+    default:
+        CHECK(q->op == OP_PING);
+        break;
+    }
+}
 
 static void read_request(struct node *n, struct node_conn *conn, const struct request *q)
 {
     struct reply r = {.op = q->op, .xid = q->xid};
     struct status_text status;
 
-    switch (q->op) {
-    case OP_LOOKUP:
-        r.err = lookup(n, conn, q, &r);
-        break;
-    case OP_GETATTR:
-        r.err = getattr(n, conn, q, &r);
-        break;
-    case OP_READ:
-        r.err = read_value(n, conn, q, &r);
-        break;
-    case OP_READDIR:
-        r.err = readdir(n, conn, q, &r);
-        break;
-    case OP_STATFS:
-        r.err = statfs(n, q, &r);
-        break;
-    case OP_XATTRS:
-        r.err = xattrs(n, conn, q, &r);
-        break;
-    case OP_STATUS:
+    if (q->op == OP_STATUS) {
         status.count = 0;
         status.used = 0;
         status_fill(n, &status);
         r.u.status.count = status.count;
         r.u.status.fields = status.fields;
-        break;
-    case OP_INTEREST:
-        r.err = interest(n, conn, q);
-        break;
-    case OP_FORGET:
-        r.err = forget(n, conn, q);
-        break;
-    case OP_EVENTS:
-        node_events_all(n, conn, q, &r);
-        break;
-    default:
-        CHECK(q->op == OP_PING);
-        break;
+    } else if (node_past_index(q) != 0) {
+        r.err = node_past_read(n, q, &r);
+    } else {
+        read_now(n, conn, q, &r);
     }
     node_reply(n, conn, &r);
     if (q->op == OP_READDIR && r.err == 0) {

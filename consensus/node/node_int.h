@@ -324,7 +324,19 @@ void node_sync_drop(struct node *n, uint64_t conn);
 void node_reply(struct node *n, struct node_conn *conn, struct reply *r);
 void node_reply_err(struct node *n, struct node_conn *conn, enum op op, uint64_t xid, int err);
 struct node_conn *node_conn_find(struct node *n, uint64_t conn);
+struct node_listing {            /* of a READDIR reply */
+    struct dirent_plus *entries; /* the caller frees them; names are borrowed */
+    uint32_t count, cap;
+    size_t size, size_max;
+};
+/* False when it is full. */
+bool node_listing_add(struct node_listing *l, uint64_t cookie, struct name name,
+                      const struct attr *attr);
 void node_conn_close(struct node *n, struct node_conn *conn, const char *reason);
+
+/* node_past.c: reads as of an index. */
+uint64_t node_past_index(const struct request *q); /* 0: of now */
+int node_past_read(struct node *n, const struct request *q, struct reply *r);
 
 /* node_session.c: sessions that are attached here, and, at the leader, which are alive. */
 int node_session_hello(struct node *n, struct node_conn *conn, const struct request *r);

@@ -390,6 +390,7 @@ static void installed(struct node *n)
     CHECK(!node_snap_holds_tree(n)); /* who leads takes no state */
     n->tree = in->tree;
     in->tree = NULL;
+    tree_history_keep(n->tree, n->conf.history_changes, n->conf.history_bytes);
     n->snapshot_index = in->pos.index;
     n->snapshot_due = in->pos.index + n->conf.snapshot_entries;
     node_window_done(&n->window);

@@ -119,6 +119,8 @@ static void start_node(struct net *net, uint32_t id)
         .value_size_max = VALUE_SIZE_DEFAULT,
         .snapshot_entries = net->snapshot_entries,
         .request_deadline_ms_max = 60000,
+        .history_changes = net->history_changes,
+        .history_bytes = 1 << 20,
     };
     struct zab_boot boot = {.fresh = true};
 

@@ -39,6 +39,7 @@ struct net {
     bool snapshots; /* take them at once when asked */
     uint64_t snapshot_entries;
     uint32_t window_entries_max; /* 0: default */
+    uint32_t history_changes;    /* 0: none */
     bool stopped;                /* a replica said that it must not go on */
 };
 

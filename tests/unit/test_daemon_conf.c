@@ -52,6 +52,18 @@ Test(conf, file_is_read)
     cr_assert_eq(5000, conf.snapshot_entries);
     cr_assert_eq(7, conf.snapshots_kept);
     cr_assert_eq(100, conf.heartbeat_ms);
+    cr_assert_eq(16384, conf.history_changes);
+    cr_assert_eq(32 << 20, conf.history_bytes);
+}
+
+/* A count that fits 32 bits, and bytes that need not. */
+Test(conf, history)
+{
+    write_file("[member]\nid = 1\ndata = /d\n[ensemble]\n1 = a:11:21\n"
+               "[history]\nchanges = 0\nbytes = 8589934592\n");
+    cr_assert_eq(0, PARSE("--config", path), "%s", note);
+    cr_assert_eq(0, conf.history_changes);
+    cr_assert_eq((uint64_t)8 << 30, conf.history_bytes);
 }
 
 /* A flag wins over the file, wherever it stands. */
