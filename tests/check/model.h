@@ -154,10 +154,14 @@ const struct model_session *model_expired(const struct model *m, uint64_t at);
 
 /* --- what the answer must be ----------------------------------------------------------------- */
 
-/* Appends the reply to a session's read, PING, INTEREST or FORGET at the state of `index`, with
- * that index; if the request names an earlier index, with the state of that one. `got` is the
- * answer under judgement, which tells how much of a list fits. */
-void model_read(const struct model *m, uint64_t index, uint64_t session, const struct request *q,
+/* Appends the reply to a read, or a PING, INTEREST or FORGET, at the state of `index`, with that
+ * index; if the request names an earlier index, with the state of that one. `got` is the answer
+ * under judgement, which tells how much of a list fits. */
+void model_read(const struct model *m, uint64_t index, const struct request *q,
                 const struct reply *got, struct buf *ret);
+
+/* What is wrong with a session's answer to LOCK_TEST or LOCKS; NULL: nothing. */
+const char *model_locks_wrong(const struct model *m, uint64_t session, const struct request *q,
+                              const struct reply *got);
 
 #endif

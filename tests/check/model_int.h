@@ -9,7 +9,7 @@
  *   model_op.c      what each operation on one node does
  *   model_rename.c  ... rename; model_lock.c locks; model_txn.c transactions
  *   model_xattr.c   extended attributes, and what they set: rules and quotas
- *   model_read.c    what each read answers */
+ *   model_read.c    what each read answers; model_look.c what is shown of locks */
 
 struct model_place {
     UT_hash_handle hh;

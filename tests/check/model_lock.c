@@ -58,6 +58,11 @@ static void desk_close(struct desk *d, struct model_version *v)
 {
     uint64_t count = d->held_count + d->waiting_count;
 
+    for (uint64_t i = 0; i < d->held_count; i++) { /* what all this is for */
+        for (uint64_t k = 0; k < i; k++) {
+            CHECK(!model_lock_conflict(&d->held[i], &d->held[k]));
+        }
+    }
     model_locks_unref(v->locks);
     v->locks = NULL;
     if (count > 0) {
@@ -104,14 +109,18 @@ static void hold_cut(struct desk *d, const struct model_lock *range)
     }
 }
 
+/* Who holds an fcntl lock of the node does not wait for those that wait: it may be for that one. */
 static bool in_the_way(const struct desk *d, const struct model_lock *l, uint64_t waiting_before)
 {
+    bool passes = false;
+
     for (uint64_t i = 0; i < d->held_count; i++) {
         if (model_lock_conflict(&d->held[i], l)) {
             return true;
         }
+        passes = passes || (l->lock.kind == LOCK_KIND_POSIX && same_owner(&d->held[i], l));
     }
-    for (uint64_t i = 0; i < waiting_before; i++) {
+    for (uint64_t i = 0; i < waiting_before && !passes; i++) {
         if (model_lock_conflict(&d->waiting[i], l)) {
             return true;
         }
@@ -122,6 +131,17 @@ static bool in_the_way(const struct desk *d, const struct model_lock *l, uint64_
 static void grant(struct model *m, struct desk *d, struct model_lock l, struct model_version *v)
 {
     hold_cut(d, &l);
+    for (uint64_t i = d->held_count; i-- > 0;) {
+        struct model_lock h = d->held[i];
+        bool touches = (h.lock.end != UINT64_MAX && h.lock.end + 1 == l.lock.start) ||
+                       (l.lock.end != UINT64_MAX && l.lock.end + 1 == h.lock.start);
+
+        if (same_owner(&h, &l) && h.lock.type == l.lock.type && touches) { /* becomes one with it */
+            l.lock.start = h.lock.start < l.lock.start ? h.lock.start : l.lock.start;
+            l.lock.end = h.lock.end > l.lock.end ? h.lock.end : l.lock.end;
+            drop(d->held, &d->held_count, i);
+        }
+    }
     l.index = m->index;
     v->fence = m->index;
     add(&d->held, &d->held_count, &d->held_cap, &l);
@@ -205,25 +225,27 @@ static int ask(struct model *m, struct model_effect *e, struct model_node *n, st
         serve(m, e, n, d);
         return 0;
     }
-    if (goes_on_waiting(d, l) && wait) {
+    if (in_the_way(d, l, d->waiting_count)) {
+        if (!wait) {
+            return ERR_WOULD_BLOCK;
+        }
+        if (goes_on_waiting(d, l)) {
+            return 0;
+        }
+        questions_back(d, l);
+        if (l->lock.kind == LOCK_KIND_FLOCK) {
+            hold_cut(d, l);
+        }
+        add(&d->waiting, &d->waiting_count, &d->waiting_cap, l);
+        serve(m, e, n, d);
         return 0;
     }
     questions_back(d, l);
-    if (l->lock.kind == LOCK_KIND_FLOCK) {
-        hold_cut(d, l);
-    }
+    grant(m, d, *l, model_version_make(m, n));
     serve(m, e, n, d);
-    if (!in_the_way(d, l, d->waiting_count)) {
-        grant(m, d, *l, model_version_make(m, n));
-        serve(m, e, n, d);
-        e->reply.u.lock.granted = true;
-        e->reply.u.lock.fence = m->index;
-        return 0;
-    }
-    if (wait) {
-        add(&d->waiting, &d->waiting_count, &d->waiting_cap, l);
-    }
-    return wait ? 0 : ERR_WOULD_BLOCK;
+    e->reply.u.lock.granted = true;
+    e->reply.u.lock.fence = m->index;
+    return 0;
 }
 
 int model_op_lock(struct model *m, struct model_effect *e)

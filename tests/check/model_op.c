@@ -41,9 +41,7 @@ int model_name_wrong(uint64_t dir, struct name name)
     if (model_text_is(name, ".") || model_text_is(name, "..")) {
         return ERR_INVAL;
     }
-    return model_text_is(name, ".data") || (dir == TREE_ROOT_ID && model_text_is(name, ".zabfs"))
-               ? ERR_PERM
-               : 0;
+    return dir == TREE_ROOT_ID && model_text_is(name, ".zabfs") ? ERR_PERM : 0;
 }
 
 static int make_wrong(const struct txn *txn, const struct model_make *make)

@@ -132,42 +132,8 @@ static int read_statfs(const struct model *m, uint64_t index, const struct reque
         }
     }
     model_usage(m, model_node(m, id), index, &r->u.statfs.nodes, &r->u.statfs.bytes);
-    if (nodes_max == UINT64_MAX && bytes_max == UINT64_MAX) {
-        r->u.statfs.nodes++; /* of the whole tree: with the root */
-    }
     r->u.statfs.nodes_max = nodes_max != UINT64_MAX ? nodes_max : 0;
     r->u.statfs.bytes_max = bytes_max != UINT64_MAX ? bytes_max : 0;
-    return 0;
-}
-
-static struct lock_entry entry_of(uint64_t node, const struct model_lock *l, bool waiting)
-{
-    return (struct lock_entry){.node = node,
-                               .session = l->session,
-                               .lock = l->lock,
-                               .index = l->index,
-                               .waiting = waiting};
-}
-
-static int read_lock_test(const struct model *m, uint64_t index, const struct request *q,
-                          uint64_t session, struct reply *r)
-{
-    const struct model_version *v = version_of(m, q->u.lock_test.id, index);
-    struct model_lock l = {.session = session, .lock = q->u.lock_test.lock};
-
-    if (v == NULL) {
-        return ERR_NOENT;
-    }
-    if (v->attr.type != NODE_FILE) {
-        return v->attr.type == NODE_DIR ? ERR_ISDIR : ERR_INVAL;
-    }
-    for (uint32_t i = 0; v->locks != NULL && i < v->locks->held; i++) {
-        if (model_lock_conflict(&v->locks->list[i], &l)) {
-            r->u.lock_test.found = true;
-            r->u.lock_test.entry = entry_of(q->u.lock_test.id, &v->locks->list[i], false);
-            return 0;
-        }
-    }
     return 0;
 }
 
@@ -183,7 +149,7 @@ static uint64_t as_of(const struct request *q, uint64_t index)
     return at != 0 ? at : index;
 }
 
-void model_read(const struct model *m, uint64_t index, uint64_t session, const struct request *q,
+void model_read(const struct model *m, uint64_t index, const struct request *q,
                 const struct reply *got, struct buf *ret)
 {
     struct reply r = {.op = q->op, .xid = q->xid, .index = index};
@@ -207,9 +173,6 @@ void model_read(const struct model *m, uint64_t index, uint64_t session, const s
         break;
     case OP_STATFS:
         r.err = read_statfs(m, index, q, &r);
-        break;
-    case OP_LOCK_TEST:
-        r.err = read_lock_test(m, index, q, session, &r);
         break;
     default:
         r.err = at > index ? ERR_INVAL : 0;

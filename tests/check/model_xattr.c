@@ -144,10 +144,10 @@ static int name_wrong(struct name name)
     if (name.size > NAME_SIZE_MAX) {
         return ERR_NAMETOOLONG;
     }
-    if (name.size < 5 || memcmp(name.bytes, "user.", 5) != 0) {
+    if (name.size <= 5 || memcmp(name.bytes, "user.", 5) != 0) {
         return ERR_UNSUPPORTED;
     }
-    return name.size == 5 || memchr(name.bytes, 0, name.size) != NULL ? ERR_INVAL : 0;
+    return memchr(name.bytes, 0, name.size) != NULL ? ERR_INVAL : 0;
 }
 
 static int setting_wrong(const struct model *m, const struct model_node *n, struct name name,

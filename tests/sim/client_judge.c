@@ -66,6 +66,12 @@ static void describe(const void *bytes, size_t size, char *to, size_t cap)
     case OP_CREATE:
         a = &m.u.reply.u.create.attr;
         break;
+    case OP_XATTRS:
+        a = &m.u.reply.u.xattrs.attr;
+        break;
+    case OP_RENAME:
+        a = &m.u.reply.u.rename.attr;
+        break;
     case OP_READ:
         a = &m.u.reply.u.read.attr;
         break;
@@ -74,6 +80,7 @@ static void describe(const void *bytes, size_t size, char *to, size_t cap)
     case OP_SET:
     case OP_APPEND:
     case OP_SETATTR:
+    case OP_SETXATTR:
         a = &m.u.reply.u.attr;
         break;
     default:
@@ -86,6 +93,17 @@ static void describe(const void *bytes, size_t size, char *to, size_t cap)
                  "/%" PRIu64 " mode %o times %" PRIi64 "/%" PRIi64 "/%" PRIi64,
                  m.u.reply.index, a->id, a->parent, a->size, a->version, a->cversion, a->aversion,
                  a->czxid, a->mzxid, a->pzxid, a->mode, a->atime_ns, a->mtime_ns, a->ctime_ns);
+    } else if (m.u.reply.op == OP_STATFS && m.u.reply.err == 0) {
+        snprintf(to, cap,
+                 "index %" PRIu64 " nodes %" PRIu64 " of %" PRIu64 " bytes %" PRIu64 " of %" PRIu64,
+                 m.u.reply.index, m.u.reply.u.statfs.nodes, m.u.reply.u.statfs.nodes_max,
+                 m.u.reply.u.statfs.bytes, m.u.reply.u.statfs.bytes_max);
+    } else if (m.u.reply.op == OP_LOCK && m.u.reply.err == 0) {
+        snprintf(to, cap, "index %" PRIu64 "%s granted, fence %" PRIu64, m.u.reply.index,
+                 m.u.reply.u.lock.granted ? "" : " not", m.u.reply.u.lock.fence);
+    } else if (m.u.reply.op == OP_TXN && m.u.reply.err == 0) {
+        snprintf(to, cap, "index %" PRIu64 " step %u err %d, %u done", m.u.reply.index,
+                 m.u.reply.u.txn.failed, m.u.reply.u.txn.err, m.u.reply.u.txn.count);
     } else if (m.u.reply.op == OP_READDIR && m.u.reply.err == 0) {
         snprintf(to, cap, "index %" PRIu64 " %u entries%s", m.u.reply.index,
                  m.u.reply.u.readdir.count, m.u.reply.u.readdir.end ? ", all" : "");
@@ -219,12 +237,18 @@ static const char *judge_read(struct clients *cs, const struct record *r)
         codec_message_done(&asked);
         return wrong;
     }
+    if (r->op == OP_LOCKS || r->op == OP_LOCK_TEST) {
+        wrong = model_locks_wrong(cs->model, r->session, &asked.u.request, &got.u.reply);
+        codec_message_done(&got);
+        codec_message_done(&asked);
+        return wrong != NULL ? client_verdict(cs, r, "locks", "%s", wrong) : NULL;
+    }
     if (past_unknown(cs, &asked.u.request, &got.u.reply)) {
         codec_message_done(&got);
         codec_message_done(&asked);
         return NULL;
     }
-    model_read(cs->model, r->index, r->session, &asked.u.request, &got.u.reply, &cs->scratch);
+    model_read(cs->model, r->index, &asked.u.request, &got.u.reply, &cs->scratch);
     if (!same(r->bytes, cs->scratch.data, cs->scratch.size)) {
         wrong = differs(cs, r, "read", cs->scratch.data, cs->scratch.size);
     }

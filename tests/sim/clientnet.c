@@ -213,7 +213,8 @@ void world_start(struct world *w, uint64_t seed, world_lie lie)
         .value_size_max = 9000,
         .names = 6,
         .session_timeout_ms = 4000,
-        .features = 1 << CLIENTS_RENAMES | 1 << CLIENTS_EVENTS,
+        .features = 1 << CLIENTS_EPHEMERALS | 1 << CLIENTS_XATTRS | 1 << CLIENTS_RENAMES |
+                    1 << CLIENTS_EVENTS,
     };
     struct clients_io io = {w, io_connect, io_send, io_close, io_wake};
 

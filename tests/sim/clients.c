@@ -83,10 +83,12 @@ static void subscribed(const struct client_op *o, const struct reply *r, uint64_
     }
     if (r->op == OP_CREATE) {
         a = &r->u.create.attr;
+    } else if (r->op == OP_XATTRS) {
+        a = &r->u.xattrs.attr;
     } else if (r->op == OP_READ) {
         a = is_past(o) ? NULL : &r->u.read.attr;
     } else if (r->op == OP_LOOKUP || r->op == OP_GETATTR || r->op == OP_SET || r->op == OP_APPEND ||
-               r->op == OP_SETATTR) {
+               r->op == OP_SETATTR || r->op == OP_SETXATTR) {
         a = is_past(o) ? NULL : &r->u.attr;
     } else if (r->op == OP_READDIR || r->op == OP_RENAME) {
         CHECK(codec_decode(o->request->data, o->request->size, &m) == 0);
@@ -100,7 +102,10 @@ static void subscribed(const struct client_op *o, const struct reply *r, uint64_
     }
     if (a != NULL) {
         dirs[0] = a->parent;
-        dirs[1] = (r->op == OP_LOOKUP || r->op == OP_GETATTR) && a->type == NODE_DIR ? a->id : 0;
+        dirs[1] =
+            (r->op == OP_LOOKUP || r->op == OP_GETATTR || r->op == OP_XATTRS) && a->type == NODE_DIR
+                ? a->id
+                : 0;
     }
 }
 

@@ -66,7 +66,10 @@ static void draw_speed(struct prng *p, struct sim_mix *ret)
     ret->disk_spread_us = (uint32_t)PICK(p, 100, 2000, 2 * fast_us);
 }
 
-enum { CLIENTS_READY = 1 << CLIENTS_RENAMES | 1 << CLIENTS_EVENTS };
+enum {
+    CLIENTS_READY =
+        1 << CLIENTS_EPHEMERALS | 1 << CLIENTS_XATTRS | 1 << CLIENTS_RENAMES | 1 << CLIENTS_EVENTS
+};
 
 static void draw_clients(struct prng *p, uint64_t seed, struct sim_mix *ret)
 {
