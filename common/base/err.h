@@ -35,7 +35,8 @@
     X(ERR_PROTO_VERSION, -28, EPROTO, "protocol version not spoken here")                          \
     X(ERR_NODATA, -29, ENODATA, "no such attribute")                                               \
     X(ERR_WOULD_BLOCK, -30, EAGAIN, "locked by someone else")                                      \
-    X(ERR_NOLOCKS, -31, ENOLCK, "too many locks")
+    X(ERR_NOLOCKS, -31, ENOLCK, "too many locks")                                                  \
+    X(ERR_FORMAT, -32, EINVAL, "written by another version of this program")
 
 enum err {
 #define X(name, code, err_no, text) name = (code),

@@ -51,6 +51,10 @@ static int load_file(const char *path, struct store_image *ret_image, struct tre
     loader = tree_loader_new();
     rc = store_image_read(&vfs, name, ret_image, load, loader, &offset);
     vfs_posix_done(&vfs);
+    if (rc == ERR_FORMAT) {
+        tree_loader_free(loader);
+        return refuse(path, err_text(rc), "");
+    }
     if (rc != 0) {
         tree_loader_free(loader);
         snprintf(note, sizeof(note), "at %" PRIu64, offset);

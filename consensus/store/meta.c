@@ -19,7 +19,7 @@
 #include "store_int.h"
 
 enum {
-    META_VERSION = 1,
+    META_VERSION = 2,
     META_AT_MAGIC = 0,
     META_AT_VERSION = 8,
     META_AT_MEMBER = 12,
@@ -138,8 +138,9 @@ static int meta_check(struct store *s, int i, const struct meta_copy *copy)
         return 0;
     }
     if (copy->version != META_VERSION) {
-        store_note(s, "%s: format version %u is not known here", meta_names[i], copy->version);
-        return ERR_CORRUPT;
+        store_note(s, "%s: has format %u, and this program knows format %u only", meta_names[i],
+                   copy->version, META_VERSION);
+        return ERR_FORMAT;
     }
     if (!hash128_equal(copy->cluster, s->conf.cluster)) {
         store_note(s, "%s: belongs to another ensemble", meta_names[i]);

@@ -24,7 +24,7 @@
 #include "store_int.h"
 
 enum {
-    SEGMENT_VERSION = 1,
+    SEGMENT_VERSION = 2,
     SEGMENT_AT_MAGIC = 0,
     SEGMENT_AT_VERSION = 8,
     SEGMENT_AT_MEMBER = 12,
@@ -112,7 +112,7 @@ static void segment_header_encode(const struct store *s, const struct segment *g
     sector_seal(sector, 0, 0);
 }
 
-/* Errors: ERR_FOREIGN */
+/* Errors: ERR_FOREIGN, ERR_FORMAT */
 static int segment_header_decode(struct store *s, const uint8_t *sector, const char *name,
                                  struct segment *ret)
 {
@@ -120,9 +120,13 @@ static int segment_header_decode(struct store *s, const uint8_t *sector, const c
     uint64_t size;
 
     if (sector_judge(sector, 0, &batch) != SECTOR_VALID ||
-        memcmp(sector + SEGMENT_AT_MAGIC, segment_magic, sizeof(segment_magic)) != 0 ||
-        bytes_get_u32(sector + SEGMENT_AT_VERSION) != SEGMENT_VERSION) {
+        memcmp(sector + SEGMENT_AT_MAGIC, segment_magic, sizeof(segment_magic)) != 0) {
         return 0;
+    }
+    if (bytes_get_u32(sector + SEGMENT_AT_VERSION) != SEGMENT_VERSION) {
+        store_note(s, "%s: has format %u, and this program knows format %u only", name,
+                   bytes_get_u32(sector + SEGMENT_AT_VERSION), SEGMENT_VERSION);
+        return ERR_FORMAT;
     }
     if (bytes_get_u32(sector + SEGMENT_AT_MEMBER) != s->conf.member ||
         bytes_get_u64(sector + SEGMENT_AT_CLUSTER) != s->conf.cluster.lo ||

@@ -17,7 +17,7 @@
 #include "store_int.h"
 
 enum {
-    SNAP_VERSION = 1,
+    SNAP_VERSION = 2,
     SNAP_AT_MAGIC = 0,
     SNAP_AT_VERSION = 8,
     SNAP_AT_CLUSTER = 16,
@@ -55,13 +55,18 @@ static void snap_header_encode(const struct snap_header *h, uint8_t *sector)
     sector_seal(sector, 0, 0);
 }
 
-static bool snap_header_decode(const uint8_t *sector, struct snap_header *ret)
+/* Whether it is the header of a snapshot, of any version. */
+static bool snap_header_is(const uint8_t *sector)
 {
     uint32_t batch;
 
-    if (sector_judge(sector, 0, &batch) != SECTOR_VALID ||
-        memcmp(sector + SNAP_AT_MAGIC, snap_magic, sizeof(snap_magic)) != 0 ||
-        bytes_get_u32(sector + SNAP_AT_VERSION) != SNAP_VERSION) {
+    return sector_judge(sector, 0, &batch) == SECTOR_VALID &&
+           memcmp(sector + SNAP_AT_MAGIC, snap_magic, sizeof(snap_magic)) == 0;
+}
+
+static bool snap_header_decode(const uint8_t *sector, struct snap_header *ret)
+{
+    if (!snap_header_is(sector) || bytes_get_u32(sector + SNAP_AT_VERSION) != SNAP_VERSION) {
         return false;
     }
     ret->cluster.lo = bytes_get_u64(sector + SNAP_AT_CLUSTER);
@@ -226,6 +231,10 @@ static int snap_read_pieces(struct snap_file *f, struct snap_header *ret_header,
 
     if (n < 0) {
         return read_failure(n);
+    }
+    if (n == SECTOR_SIZE && snap_header_is(f->piece) &&
+        bytes_get_u32(f->piece + SNAP_AT_VERSION) != SNAP_VERSION) {
+        return ERR_FORMAT;
     }
     if (n != SECTOR_SIZE || !snap_header_decode(f->piece, &h) ||
         (!f->any_index && h.pos.index != f->index)) {

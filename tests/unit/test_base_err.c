@@ -20,6 +20,7 @@ Test(base_err, codes_have_the_numbers_that_are_on_the_wire)
     cr_assert_eq(ERR_NODATA, -29);
     cr_assert_eq(ERR_WOULD_BLOCK, -30);
     cr_assert_eq(ERR_NOLOCKS, -31);
+    cr_assert_eq(ERR_FORMAT, -32);
 }
 
 Test(base_err, users_see_the_documented_errno)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "sector.h"
 #include "store_rig.h"
 
 /* Identity, votes, and who may open a directory. */
@@ -119,6 +120,31 @@ Test(store_meta, directory_of_another_member_is_refused_by_name)
     r->conf.member = 4;
     cr_assert_eq(rig_open(r), ERR_FOREIGN);
     cr_assert_str_eq(r->note, "meta-0: belongs to member 3");
+}
+
+/* Every file says which version of the format it is in, and another one is not guessed at. */
+Test(store_meta, files_of_another_version_are_refused_by_name)
+{
+    static const char *const names[] = {"meta-1", "log-0000000000000001", "snap-000000000000000a"};
+
+    cr_assert_eq(rig_append(r, 20, 10), 0);
+    cr_assert_eq(rig_snapshot(r, 10, 1000), 0);
+    rig_close(r);
+    for (int i = 0; i < 3; i++) {
+        struct rig *c = rig_copy(r);
+        uint8_t sector[SECTOR_SIZE];
+        const uint8_t *bytes;
+        size_t size;
+
+        bytes = memfs_bytes(c->fs, names[i], &size);
+        memcpy(sector, bytes, sizeof(sector));
+        sector[8]--; /* the version */
+        sector_seal(sector, 0, 0);
+        memfs_set(c->fs, names[i], 0, sector, sizeof(sector));
+        cr_assert_eq(rig_open(c), ERR_FORMAT, "%s", names[i]);
+        cr_assert(strstr(c->note, names[i]) != NULL, "%s", c->note);
+        rig_free(c);
+    }
 }
 
 Test(store_meta, segment_of_another_member_is_refused_by_name)
