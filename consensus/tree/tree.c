@@ -84,6 +84,7 @@ void tnode_free(struct tree_node *n)
     }
     if (n->extra != NULL) {
         xattrs_free(n->extra->xattrs);
+        locks_free(n->extra->locks);
         mem_free(n->extra);
     }
     if (n->name != n->first_name) {

@@ -15,6 +15,7 @@
 struct tree;
 struct session;
 struct slot;
+struct node_lock;
 
 /* A node, read-only to callers, valid until the next tree_apply(). */
 struct tree_node;
@@ -109,9 +110,12 @@ struct tree_grant { /* at the index of the transaction */
  * ERR_NOLOCKS, ERR_WOULD_BLOCK unless `wait`. First come, first served: a lock is granted when it
  * conflicts with none that is held by others and with none that waits longer. An owner that asks
  * for what it holds has it, with the fence of its grant; one that asks for what it waits for goes
- * on waiting, at its place; asking for anything else takes the old question back. flock: asking for
- * the other type gives back the one held, first. fcntl: what is asked for replaces what the owner
- * holds of that range. A lock ends with its session.
+ * on waiting, at its place; asking for anything else takes the old question back. flock: waiting
+ * for the other type gives back the one held, first; a try that is refused gives back nothing.
+ * fcntl: what is asked for replaces what the owner holds of that range, neighbours of one type are
+ * one lock, and an owner that holds any of the node does not queue behind those that wait, which
+ * may wait for it. The reply to LOCK_TYPE_NONE says that nothing is granted. A lock ends with its
+ * session.
  *
  * TXN: all steps or none, see enum txn_step_kind; the reply tells which step was refused and why,
  * with ERR_VERSION for a TXN_CHECK and ERR_EXISTS for a TXN_ABSENT that do not hold.
@@ -224,9 +228,10 @@ uint64_t tree_audit(const struct tree *t);
  * meanwhile. */
 struct tree_image { /* private; copying it marks a place to go on from */
     const struct tree *tree;
-    const struct tree_node *node;      /* next to write, and so on; NULL: none left */
-    const struct tree_node *xattrs_of; /* written last */
-    uint32_t xattr_at;                 /* next of its attributes */
+    const struct tree_node *node;  /* next to write, and so on; NULL: none left */
+    const struct tree_node *begun; /* written last */
+    uint32_t xattr_at;             /* next of its attributes */
+    const struct node_lock *lock;  /* of it, written last; NULL: none yet */
     const struct session *session;
     const struct slot *slot;
     const struct blob *value; /* that the record is followed by */

@@ -257,6 +257,7 @@ static int apply_session_close(struct tree *t, const struct txn *txn, struct txn
     }
     ret->session_gone = s->info.id;
     life_end(t, txn, s);
+    locks_end(t, s);
     session_end(t, s);
     return 0;
 }
@@ -276,6 +277,8 @@ int op_apply(struct tree *t, const struct txn *txn, struct txn_result *ret)
         return op_remove(t, txn, ret);
     case OP_RENAME:
         return apply_rename(t, txn, ret);
+    case OP_LOCK:
+        return apply_lock(t, txn, ret);
     case OP_SETXATTR:
         return xattr_apply(t, txn, ret);
     case OP_SESSION_CLOSE:

@@ -44,6 +44,15 @@ static uint64_t head_hash(const struct tree *t)
     return hash64(record, record_put_head(t, record), 0);
 }
 
+uint64_t lock_hash(const struct tree_node *n, const struct node_lock *l)
+{
+    uint8_t record[RECORD_SIZE_MAX];
+    struct lock_entry e;
+
+    lock_entry_fill(n, l, &e);
+    return hash64(record, record_put_lock(&e, record), n->id);
+}
+
 void digest_add_node(struct tree *t, const struct tree_node *n)
 {
     t->digest += node_hash(n);
@@ -55,6 +64,23 @@ void digest_drop_node(struct tree *t, const struct tree_node *n)
         history_note(t, n);
     }
     t->digest -= node_hash(n);
+}
+
+void digest_add_lock(struct tree *t, const struct tree_node *n, const struct node_lock *l)
+{
+    t->digest += lock_hash(n, l);
+}
+
+void digest_drop_lock(struct tree *t, const struct tree_node *n, const struct node_lock *l)
+{
+    t->digest -= lock_hash(n, l);
+}
+
+void digest_set_fence(struct tree *t, struct tree_node *n, uint64_t fence)
+{
+    t->digest -= node_hash(n);
+    tnode_extra(n)->fence = fence;
+    t->digest += node_hash(n);
 }
 
 void digest_add_session(struct tree *t, const struct session *s)
@@ -206,7 +232,7 @@ uint64_t tree_audit(const struct tree *t)
 
     for (const struct tree_node *n = t->root; n != NULL; n = tnode_walk(n)) {
         audit_node(t, n);
-        digest += node_hash(n);
+        digest += node_hash(n) + locks_audit(t, n);
         nodes++;
         ephemerals += n->extra != NULL && n->extra->life != LIFE_PERMANENT;
         quotas += quota_is_set(n);

@@ -3,9 +3,9 @@
 #include <string.h>
 
 /* The state as a stream of records: HEAD; the nodes, depth first and children by cookie, so that a
- * directory comes before what is in it, each with its extended attributes; the sessions by id, each
- * with its slots by xid; END. The order is that of the state itself, not of memory, so that members
- * write the same bytes.
+ * directory comes before what is in it, each with its extended attributes and locks; the sessions
+ * by id, each with its slots by xid; END. The order is that of the state itself, not of memory, so
+ * that members write the same bytes.
  *
  * The only storage is the record being copied out. Values are copied from where they are. */
 
@@ -30,8 +30,9 @@ static size_t put_next_node(struct tree_image *it)
 
     it->value = n->value;
     it->value_at = 0;
-    it->xattrs_of = n;
+    it->begun = n;
     it->xattr_at = 0;
+    it->lock = NULL;
     it->node = tnode_walk(n);
     return record_put_node(n, it->record);
 }
@@ -55,19 +56,39 @@ static size_t put_next_of_sessions(struct tree_image *it)
     return record_put_end(it->tree, it->record);
 }
 
-/* An attribute of the node that was begun, or the next node, or what comes behind all of them. */
+/* Moves on to the next lock of the node that was begun; NULL: none left. */
+static const struct node_lock *next_lock(struct tree_image *it)
+{
+    const struct tree_node *n = it->begun;
+
+    if (n == NULL || n->extra == NULL || n->extra->locks == NULL) {
+        return NULL;
+    }
+    it->lock = locks_after(n->extra->locks, it->lock);
+    it->begun = it->lock != NULL ? n : NULL;
+    return it->lock;
+}
+
+/* An attribute or a lock of the node that was begun, or the next node, or what comes behind all of
+ * them. */
 static size_t put_next_of_nodes(struct tree_image *it)
 {
     const struct xattr *a;
 
-    if (it->xattrs_of == NULL || it->xattr_at == xattrs_count(it->xattrs_of)) {
+    if (it->begun == NULL || it->xattr_at == xattrs_count(it->begun)) {
+        if (next_lock(it) != NULL) {
+            struct lock_entry e;
+
+            lock_entry_fill(it->begun, it->lock, &e);
+            return record_put_lock(&e, it->record);
+        }
         if (it->node != NULL) {
             return put_next_node(it);
         }
         it->stage = STAGE_SESSIONS;
         return put_next_of_sessions(it);
     }
-    a = &it->xattrs_of->extra->xattrs->list[it->xattr_at++];
+    a = &it->begun->extra->xattrs->list[it->xattr_at++];
     it->value = a->value;
     it->value_at = 0;
     return record_put_xattr(a, it->record);

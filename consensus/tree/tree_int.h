@@ -10,7 +10,7 @@
 /* Private to the tree's own files. Who does what:
  *   tree.c          nodes: making, linking, finding, listing
  *   tree_apply.c    what each operation does
- *   tree_rename.c   ... and renames
+ *   tree_rename.c   ... and renames; tree_lock.c locks, tree_lockset.c how they are kept
  *   tree_result.c   the changes and grants that it leads to
  *   tree_create.c   how nodes come to be and go
  *   tree_life.c     ephemerals
@@ -100,8 +100,9 @@ struct slot {
 
 struct session {
     struct table_link by_key;
-    struct slot *slots;      /* owned, by rising xid */
-    struct tree_node *owned; /* its ephemerals, in no order that matters */
+    struct slot *slots;          /* owned, by rising xid */
+    struct tree_node *owned;     /* its ephemerals, in no order that matters */
+    struct lock_holder *holders; /* of its locks, in no order that matters */
     struct tree_session info;
 };
 
@@ -125,6 +126,7 @@ struct tree {
     uint64_t quota_count; /* directories with a quota */
     uint64_t digest;      /* sum over nodes, sessions and slots; tree_digest() adds the head */
     struct tree_node *root;
+    struct tree_locks *locked; /* nodes with locks, in no order that matters */
     struct table by_id;
     struct table by_name;
     struct series sessions; /* struct session by id */
@@ -184,6 +186,29 @@ void op_node_remove(struct tree *t, const struct txn *txn, struct tree_node *n);
 /* --- the operations that have a file of their own --- */
 
 int apply_rename(struct tree *t, const struct txn *txn, struct txn_result *ret);
+int apply_lock(struct tree *t, const struct txn *txn, struct txn_result *ret);
+
+/* --- tree_lock.c, tree_lockset.c --- */
+
+struct node_lock;
+
+void locks_end(struct tree *t, struct session *s); /* gives back all that a session holds */
+/* A node that is removed: its locks leave the digest; they are unbound from their sessions, and
+ * freed. */
+void locks_drop(struct tree *t, struct tree_node *n);
+void locks_release(struct tree *t, struct tree_node *n);
+void locks_free(struct tree_locks *l); /* unbound, or of a tree that is freed; NULL is fine */
+/* The lock that comes after `prev` in the image: what is held before what waits. NULL: the first,
+ * and the end. */
+const struct node_lock *locks_after(const struct tree_locks *l, const struct node_lock *prev);
+void lock_entry_fill(const struct tree_node *n, const struct node_lock *l, struct lock_entry *ret);
+/* Adds a lock to a node that is loaded, behind the one before (NULL: none); false if it cannot be
+ * there. Sessions come later, and are bound when all are there; false if one is not. */
+bool locks_load(struct tree *t, struct tree_node *n, const struct lock_entry *e,
+                const struct lock_entry *before);
+bool locks_bind(struct tree *t);
+/* CHECKs and returns the digest of a node's locks. */
+uint64_t locks_audit(const struct tree *t, const struct tree_node *n);
 
 /* --- tree_result.c --- */
 
@@ -273,12 +298,14 @@ enum record_kind {
     RECORD_SLOT = 4,
     RECORD_END = 5,
     RECORD_XATTR = 6,
+    RECORD_LOCK = 7,
 };
 
 /* Each writes one whole record to `to`, which holds RECORD_SIZE_MAX, and returns its size. */
 size_t record_put_head(const struct tree *t, uint8_t *to);
 size_t record_put_node(const struct tree_node *n, uint8_t *to);
 size_t record_put_xattr(const struct xattr *a, uint8_t *to);
+size_t record_put_lock(const struct lock_entry *e, uint8_t *to);
 size_t record_put_session(const struct session *s, uint8_t *to);
 size_t record_put_slot(const struct slot *r, uint8_t *to);
 size_t record_put_end(const struct tree *t, uint8_t *to);
@@ -300,6 +327,7 @@ bool record_get_head(const uint8_t *body, size_t size, struct tree *t);
 struct tree_node *record_get_node(const uint8_t *body, size_t size, struct record_node_links *ret);
 /* name: in `body` */
 bool record_get_xattr(const uint8_t *body, size_t size, struct name *ret, uint32_t *ret_value_size);
+bool record_get_lock(const uint8_t *body, size_t size, struct lock_entry *ret);
 bool record_get_session(const uint8_t *body, size_t size, struct tree_session *ret);
 bool record_get_slot(const uint8_t *body, size_t size, struct reply *ret); /* name: in `body` */
 bool record_get_end(const uint8_t *body, size_t size, struct record_end *ret);
@@ -314,6 +342,11 @@ const struct tree *tree_loader_tree(const struct tree_loader *l);
 uint64_t value_hash(const struct blob *value);
 void digest_add_node(struct tree *t, const struct tree_node *n);
 void digest_drop_node(struct tree *t, const struct tree_node *n);
+uint64_t lock_hash(const struct tree_node *n, const struct node_lock *l);
+void digest_add_lock(struct tree *t, const struct tree_node *n, const struct node_lock *l);
+void digest_drop_lock(struct tree *t, const struct tree_node *n, const struct node_lock *l);
+/* Who locks a node changes nothing that the past is asked about. */
+void digest_set_fence(struct tree *t, struct tree_node *n, uint64_t fence);
 void digest_add_session(struct tree *t, const struct session *s); /* without its slots */
 void digest_drop_session(struct tree *t, const struct session *s);
 void digest_add_slot(struct tree *t, const struct session *s, const struct slot *r);

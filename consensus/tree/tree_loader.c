@@ -11,8 +11,8 @@
  *
  * Happy path: bytes gather in `record` until one record is whole; the value of a node or of an
  * extended attribute is gathered in its blob; a node is linked when its value and attributes are
- * there. Sessions come behind the nodes, so that END gives each its ephemerals; then it compares
- * counts and digest.
+ * there. Sessions come behind the nodes, so that END gives each its ephemerals and locks; then it
+ * compares counts and digest.
  *
  * Failure: whatever is not exactly what tree_image_read() writes (an unknown kind, a record out of
  * place, a limit passed, a parent that did not come before, bytes after END) fails the loader for
@@ -27,6 +27,8 @@ struct tree_loader {
     struct session *session; /* the last one: slots belong to it */
     struct tree_node *node;  /* owned; waits for its value or attributes */
     struct tree_node *parent;
+    struct tree_node *linked;     /* the last one: locks belong to it */
+    struct lock_entry lock;       /* the last one of it; session 0: none yet */
     struct tree_node *ephemerals; /* linked so far, by extra->owned_next */
     uint32_t xattrs_left;         /* of `node` */
     struct name xattr;            /* that waits for its value, or empty; in xattr_name */
@@ -73,6 +75,8 @@ static void node_step(struct tree_loader *l)
     }
     tree_link(l->tree, l->parent, n);
     digest_add_node(l->tree, n);
+    l->linked = n;
+    l->lock.session = 0;
     if (n->extra != NULL && n->extra->life != LIFE_PERMANENT) {
         n->extra->owned_next = l->ephemerals;
         l->ephemerals = n;
@@ -176,6 +180,19 @@ static bool load_xattr(struct tree_loader *l, const uint8_t *body, size_t size)
     return value_begin(l, value_size);
 }
 
+static bool load_lock(struct tree_loader *l, const uint8_t *body, size_t size)
+{
+    const struct lock_entry *before = l->lock.session != 0 ? &l->lock : NULL;
+    struct lock_entry e;
+
+    if (l->stage != STAGE_NODES || l->linked == NULL || !record_get_lock(body, size, &e) ||
+        !locks_load(l->tree, l->linked, &e, before)) {
+        return false;
+    }
+    l->lock = e;
+    return true;
+}
+
 static bool load_session(struct tree_loader *l, const uint8_t *body, size_t size)
 {
     const struct tree *t = l->tree;
@@ -234,7 +251,7 @@ static bool load_end(struct tree_loader *l, const uint8_t *body, size_t size)
     struct record_end end;
 
     if ((l->stage != STAGE_NODES && l->stage != STAGE_SESSIONS) ||
-        !record_get_end(body, size, &end) || !ephemerals_link(l)) {
+        !record_get_end(body, size, &end) || !ephemerals_link(l) || !locks_bind(l->tree)) {
         return false;
     }
     l->stage = STAGE_DONE;
@@ -267,6 +284,8 @@ static bool load_record(struct tree_loader *l)
         return load_node(l, body, size);
     case RECORD_XATTR:
         return load_xattr(l, body, size);
+    case RECORD_LOCK:
+        return load_lock(l, body, size);
     case RECORD_SESSION:
         return load_session(l, body, size);
     case RECORD_SLOT:

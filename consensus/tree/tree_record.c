@@ -16,14 +16,15 @@
  *              say follows: life u8 and owner, fence, number of extended attributes u16; size of
  *              the value u32
  *     XATTR    name (u8 size, bytes), size of the value u32
+ *     LOCK     kind u8, type u8, waiting u8, session, owner, start, end, pid u32, index
  *     SESSION  id, key 16 bytes, timeout u32, xid floor, label (u8 size, bytes)
  *     SLOT     op u8, name (u8 size, bytes; of a create, else empty), xid, index, err u32; without
  *              an error, of REMOVE: id, of CREATE SET APPEND SETATTR SETXATTR RENAME: the
- *              attributes, of RENAME also merged u8 and the id that is gone
- *     END      nodes, bytes of values, sessions, digest
- * where a number without a type is u64. The bytes of a node's value follow its record, then its
- * extended attributes, each with its value behind it. What can be counted (children, links, what is
- * below a directory) or follows from the rest (settings of a directory) is not stored. */
+ *              attributes, of RENAME also merged u8 and the id that is gone, of LOCK: granted u8,
+ * fence END      nodes, bytes of values, sessions, digest where a number without a type is u64. The
+ * bytes of a node's value follow its record, then its extended attributes, each with its value
+ * behind it, then its locks. What can be counted (children, links, what is below a directory) or
+ * follows from the rest (settings of a directory) is not stored. */
 
 static const uint8_t MAGIC[8] = {'z', 'a', 'b', 't', 'r', 'e', 'e', '2'};
 
@@ -162,6 +163,22 @@ size_t record_put_xattr(const struct xattr *a, uint8_t *to)
     return record_close(to, RECORD_XATTR, at);
 }
 
+size_t record_put_lock(const struct lock_entry *e, uint8_t *to)
+{
+    uint8_t *at = to + RECORD_HEAD_SIZE;
+
+    put_u8(&at, (uint8_t)e->lock.kind);
+    put_u8(&at, (uint8_t)e->lock.type);
+    put_u8(&at, e->waiting ? 1 : 0);
+    put_u64(&at, e->session);
+    put_u64(&at, e->lock.owner);
+    put_u64(&at, e->lock.start);
+    put_u64(&at, e->lock.end);
+    put_u32(&at, e->lock.pid);
+    put_u64(&at, e->index);
+    return record_close(to, RECORD_LOCK, at);
+}
+
 size_t record_put_session(const struct session *s, uint8_t *to)
 {
     uint8_t *at = to + RECORD_HEAD_SIZE;
@@ -216,6 +233,9 @@ size_t record_put_slot(const struct slot *slot, uint8_t *to)
         put_attr(&at, &r->u.rename.attr);
         put_u8(&at, r->u.rename.merged ? 1 : 0);
         put_u64(&at, r->u.rename.gone);
+    } else if (r->err == 0 && r->op == OP_LOCK) {
+        put_u8(&at, r->u.lock.granted ? 1 : 0);
+        put_u64(&at, r->u.lock.fence);
     } else if (r->err == 0) {
         put_attr(&at, &r->u.attr);
     }
@@ -243,6 +263,17 @@ static bool get_i64(struct cursor *c, int64_t *ret)
         return false;
     }
     *ret = (int64_t)v;
+    return true;
+}
+
+static bool get_bool(struct cursor *c, bool *ret)
+{
+    uint8_t v;
+
+    if (!cur_u8(c, &v) || v > 1) {
+        return false;
+    }
+    *ret = v == 1;
     return true;
 }
 
@@ -364,6 +395,24 @@ bool record_get_xattr(const uint8_t *body, size_t size, struct name *ret, uint32
            *ret_value_size <= XATTRS_SIZE_MAX;
 }
 
+bool record_get_lock(const uint8_t *body, size_t size, struct lock_entry *ret)
+{
+    struct cursor c = cur_make(body, size);
+    struct lock_entry e = {0};
+    uint8_t kind, type;
+
+    if (!cur_u8(&c, &kind) || !cur_u8(&c, &type) || !get_bool(&c, &e.waiting) ||
+        !cur_u64(&c, &e.session) || !cur_u64(&c, &e.lock.owner) || !cur_u64(&c, &e.lock.start) ||
+        !cur_u64(&c, &e.lock.end) || !cur_u32(&c, &e.lock.pid) || !cur_u64(&c, &e.index) ||
+        cur_left(&c) != 0) {
+        return false;
+    }
+    e.lock.kind = (enum lock_kind)kind;
+    e.lock.type = (enum lock_type)type;
+    *ret = e;
+    return true;
+}
+
 bool record_get_session(const uint8_t *body, size_t size, struct tree_session *ret)
 {
     struct cursor c = cur_make(body, size);
@@ -403,17 +452,6 @@ static bool get_attr(struct cursor *c, struct attr *ret)
            get_i64(c, &ret->atime_ns) && get_i64(c, &ret->mtime_ns) && get_i64(c, &ret->ctime_ns);
 }
 
-static bool get_bool(struct cursor *c, bool *ret)
-{
-    uint8_t v;
-
-    if (!cur_u8(c, &v) || v > 1) {
-        return false;
-    }
-    *ret = v == 1;
-    return true;
-}
-
 /* What a reply without an error carries beside op, xid and index. */
 static bool get_reply_rest(struct cursor *c, struct name name, struct reply *r)
 {
@@ -423,6 +461,8 @@ static bool get_reply_rest(struct cursor *c, struct name name, struct reply *r)
         return name_check(name.bytes, name.size) == 0 && get_attr(c, &r->u.create.attr);
     case OP_REMOVE:
         return name.size == 0 && cur_u64(c, &r->u.remove.id);
+    case OP_LOCK:
+        return name.size == 0 && get_bool(c, &r->u.lock.granted) && cur_u64(c, &r->u.lock.fence);
     case OP_RENAME:
         return name.size == 0 && get_attr(c, &r->u.rename.attr) &&
                get_bool(c, &r->u.rename.merged) && cur_u64(c, &r->u.rename.gone);
