@@ -93,6 +93,7 @@ static void apply_data(struct node *n, const struct zab_entry *entry)
         answer(n, &txn, &result);
     }
     node_publish(n, result.changes, result.change_count);
+    node_lock_granted(n, result.grants, result.grant_count);
     answer(n, &txn, &result);
     if (result.session_gone != 0) {
         node_session_gone(n, result.session_gone);

@@ -303,6 +303,9 @@ static void read_now(struct node *n, struct node_conn *conn, const struct reques
     case OP_EVENTS:
         node_events_all(n, conn, q, r);
         break;
+    case OP_LOCK_TEST:
+        r->err = node_lock_test(n, conn, q, r);
+        break;
     default:
         CHECK(q->op == OP_PING);
         break;
@@ -358,6 +361,8 @@ static int request(struct node *n, struct node_conn *conn, const struct request 
         node_backup_piece(n, conn, q);
     } else if (q->op == OP_LOG) {
         node_events_log(n, conn, q);
+    } else if (q->op == OP_LOCKS) {
+        node_lock_list(n, conn, q);
     } else {
         read_request(n, conn, q);
     }

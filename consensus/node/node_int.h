@@ -290,6 +290,12 @@ void node_events_log(struct node *n, struct node_conn *conn, const struct reques
 void node_events_detach(struct node *n, struct node_attached *a);
 void node_events_done(struct node *n);
 
+/* node_lock.c */
+void node_lock_granted(struct node *n, const struct tree_grant *grants, uint32_t count);
+int node_lock_test(struct node *n, struct node_conn *conn, const struct request *q,
+                   struct reply *r);
+void node_lock_list(struct node *n, struct node_conn *conn, const struct request *q);
+
 /* node_pipeline.c: writes on their way to the leader. */
 void node_pipeline_submit(struct node *n, struct node_conn *conn, const struct request *r,
                           const void *bytes, size_t size);
