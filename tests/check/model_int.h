@@ -4,10 +4,9 @@
 #include "model.h"
 
 /* Private to model*.c:
- *   model.c         nodes, versions and places: making, finding, taking back, forgetting
- *   model_apply.c   entries, sessions, results, events
- *   model_op.c      what each operation on one node does
- *   model_rename.c  ... rename; model_lock.c locks; model_txn.c transactions
+ *   model.c         nodes, versions and places: making, finding; model_past.c taking back,
+ * forgetting model_apply.c   entries, sessions, results, events model_op.c      what each operation
+ * on one node does model_rename.c  ... rename; model_lock.c locks; model_txn.c transactions
  *   model_xattr.c   extended attributes, and what they set: rules and quotas
  *   model_read.c    what each read answers; model_look.c what is shown of locks */
 
@@ -63,10 +62,19 @@ struct model_node *model_dir_of(const struct model *m, const struct model_node *
 struct model_version *model_version_make(struct model *m, struct model_node *n);
 struct model_version *model_version_now(const struct model_node *n);
 struct model_session *model_session_add(struct model *m, const struct session_key *key);
-/* Takes back all that the entry being applied did to nodes. */
-void model_undo(struct model *m, uint64_t id_next);
 void model_xattrs_unref(struct model_xattrs *x);
 void model_locks_unref(struct model_locks *l);
+struct model_place *model_place_find(const struct model *m, uint64_t dir, struct name name);
+void model_version_done(struct model_version *v);
+void model_life_free(struct model_life *l);
+void model_node_free(struct model_node *n);
+void model_result_free(struct model *m, struct model_result *r);
+void model_change_done(struct model_change *c);
+
+/* --- model_past.c --- */
+
+/* Takes back all that the entry being applied did to nodes. */
+void model_undo(struct model *m, uint64_t id_next);
 
 /* --- model_apply.c --- */
 

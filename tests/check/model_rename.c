@@ -174,7 +174,9 @@ static void dirs_changed(struct model *m, const struct step *s, bool exchange)
         model_children_changed(m, s->dir, came + went, came_dirs + went_dirs);
     } else {
         model_children_changed(m, s->dir, went, went_dirs);
-        model_children_changed(m, s->to_dir, came, came_dirs);
+        if (listed > 0) {
+            model_children_changed(m, s->to_dir, came, came_dirs);
+        }
     }
 }
 

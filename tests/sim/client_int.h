@@ -11,7 +11,8 @@
  *   client_session.c  streams and sessions: connect, HELLO, resume, send again, expire
  *   client_work.c     what to ask for next, and what is learned from the answers
  *   client_ask.c      ... of locks, lives, moves, attributes, transactions, the past
- *   client_judge.c    what was told, held against the ledger; client_events.c the events of it */
+ *   client_judge.c    what was told, held against the ledger; client_events.c the events of it;
+ *   client_text.c     and what is said of it */
 
 enum {
     CLIENT_OPS_MAX = 64,
@@ -247,9 +248,12 @@ const char *client_log_judge(struct clients *cs, const struct record *r, const s
                              const struct reply *got);
 const char *client_event_judge(struct clients *cs, struct client *c, const struct record *r);
 
-/* --- client_judge.c --- */
+/* --- client_text.c --- */
 
 __attribute__((format(printf, 4, 5))) const char *
 client_verdict(struct clients *cs, const struct record *r, const char *rule, const char *fmt, ...);
+/* The answer is another than these bytes. */
+const char *client_differs(struct clients *cs, const struct record *r, const char *rule,
+                           const void *bytes, size_t size);
 
 #endif
