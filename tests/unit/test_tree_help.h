@@ -144,6 +144,22 @@ static inline int world_remove(struct world *w, uint64_t dir, const char *name, 
     return world_run(w, r);
 }
 
+/* `value` NULL: none. */
+static inline int world_setxattr(struct world *w, uint64_t id, const char *name, const char *value,
+                                 uint32_t flags)
+{
+    struct request r = {.op = OP_SETXATTR};
+    int err;
+
+    r.u.setxattr.id = id;
+    r.u.setxattr.name = name_of(name);
+    r.u.setxattr.value = value != NULL ? blob_new(value, strlen(value)) : NULL;
+    r.u.setxattr.flags = flags;
+    err = world_run(w, r);
+    blob_unref(r.u.setxattr.value);
+    return err;
+}
+
 static inline struct attr world_attr(const struct world *w, uint64_t id)
 {
     struct attr a;
