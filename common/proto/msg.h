@@ -119,7 +119,8 @@ enum create_flags {
 
 enum remove_flags {
     REMOVE_DIR = 1 << 0, /* rmdir: must be a directory; without it, must not be one */
-    REMOVE_ALL = (1 << 1) - 1,
+    REMOVE_EPHEMERAL = 1 << 1, /* ERR_NOENT unless it is an ephemeral of this session */
+    REMOVE_ALL = (1 << 2) - 1,
 };
 
 enum rename_flags {

@@ -219,8 +219,18 @@ static int remove_find(const struct tree *t, const struct request *r, struct tre
     return 0;
 }
 
-static int remove_check(const struct tree_node *n, uint32_t flags)
+static bool is_ephemeral_of(const struct tree_node *n, uint64_t session)
 {
+    return n->extra != NULL && n->extra->life != LIFE_PERMANENT && n->extra->owner == session;
+}
+
+static int remove_check(const struct tree_node *n, const struct txn *txn)
+{
+    uint32_t flags = txn->request.u.remove.flags;
+
+    if ((flags & REMOVE_EPHEMERAL) && !is_ephemeral_of(n, txn->session)) {
+        return ERR_NOENT; /* a rename has made it permanent */
+    }
     if (flags & REMOVE_DIR) {
         if (n->dir == NULL) {
             return ERR_NOTDIR;
@@ -257,7 +267,7 @@ int op_remove(struct tree *t, const struct txn *txn, struct txn_result *ret)
     int err = remove_find(t, &txn->request, &n);
 
     if (err == 0) {
-        err = remove_check(n, txn->request.u.remove.flags);
+        err = remove_check(n, txn);
     }
     if (err != 0) {
         return err;

@@ -67,7 +67,7 @@ static void send_removal(struct removal *r)
     client_submit(m->client,
                   &(struct request){.op = OP_REMOVE,
                                     .deadline_ms = OPERATION_DEADLINE_MS_MAX,
-                                    .u.remove = {.id = r->id}},
+                                    .u.remove = {.flags = REMOVE_EPHEMERAL, .id = r->id}},
                   on_removed, r);
 }
 

@@ -225,6 +225,30 @@ void event_missed(struct mount *m, const uint64_t *dirs, size_t count)
     }
 }
 
+/* What was to end with our session has ended. Should a rename have made one permanent meanwhile,
+ * whoever looks finds it again. */
+static void repeat_ended(struct mount *m)
+{
+    struct inode_ids ended = {0};
+    struct inode *i, *next;
+
+    HASH_ITER (hh, m->inodes.by_id, i, next) {
+        if (i->linked && i->attr.life != LIFE_PERMANENT && i->attr.owner == m->session &&
+            i->parent->kernel_refs > 0) {
+            inode_ids_add(&ended, i->id);
+        }
+    }
+    for (size_t n = 0; n < ended.count; n++) {
+        i = inode_find(&m->inodes, ended.ids[n]);
+        if (i != NULL) {
+            struct name name = {i->name, (uint32_t)i->name_size};
+
+            replay_add(m->replay, REPLAY_REMOVE, (struct replay_place){i->parent, name}, i);
+        }
+    }
+    inode_ids_done(&ended);
+}
+
 void event_forget_all(struct mount *m)
 {
     struct inode_ids dirs = {0};
@@ -248,4 +272,5 @@ void event_forget_all(struct mount *m)
         }
     }
     inode_ids_done(&dirs);
+    repeat_ended(m);
 }
