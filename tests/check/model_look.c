@@ -71,6 +71,27 @@ static bool is_shown(const struct lock_entry *list, uint32_t count, uint64_t nod
     return false;
 }
 
+/* Each kind has a queue of its own. */
+static bool queue_shown(const struct lock_entry *list, uint64_t id, const struct model_locks *l,
+                        enum lock_kind kind)
+{
+    uint32_t end = l->held + l->waiting;
+    uint32_t k = l->held;
+
+    for (uint32_t i = l->held; i < end; i++) {
+        if (l->list[i].lock.kind != kind) {
+            continue;
+        }
+        while (k < end && list[k].lock.kind != kind) {
+            k++;
+        }
+        if (k == end || !shows(&list[k++], id, &l->list[i], true)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The locks of one node, which begin at `list`; *at moves on behind them. */
 static const char *node_wrong(const struct model *m, uint64_t id, const struct reply *got,
                               uint32_t *at)
@@ -86,10 +107,8 @@ static const char *node_wrong(const struct model *m, uint64_t id, const struct r
             return "a lock that is held is missing";
         }
     }
-    for (uint32_t i = l->held; i < l->held + l->waiting; i++) {
-        if (!shows(&list[i], id, &l->list[i], true)) {
-            return "another queue";
-        }
+    if (!queue_shown(list, id, l, LOCK_KIND_FLOCK) || !queue_shown(list, id, l, LOCK_KIND_POSIX)) {
+        return "another queue";
     }
     *at += l->held + l->waiting;
     return NULL;
@@ -98,7 +117,7 @@ static const char *node_wrong(const struct model *m, uint64_t id, const struct r
 static const char *list_wrong(const struct model *m, const struct request *q,
                               const struct reply *got)
 {
-    uint64_t after = q->u.locks.after;
+    uint64_t after = q->u.locks.id == 0 ? q->u.locks.after : 0;
     const char *wrong = NULL;
     uint32_t at = 0;
 

@@ -256,6 +256,10 @@ static int check(const struct model *m, const struct request *r, const struct mo
     if (is_reserved(n, name)) {
         return ERR_PERM;
     }
+    err = remove ? 0 : setting_wrong(m, n, name, r->u.setxattr.value);
+    if (err != 0) {
+        return err;
+    }
     if (before != NULL && (r->u.setxattr.flags & SETXATTR_CREATE)) {
         return ERR_EXISTS;
     }
@@ -265,8 +269,7 @@ static int check(const struct model *m, const struct request *r, const struct mo
     if (remove || (before != NULL && same_value(before->value, r->u.setxattr.value))) {
         return 0;
     }
-    err = room_wrong(m, n, before, name, r->u.setxattr.value);
-    return err != 0 ? err : setting_wrong(m, n, name, r->u.setxattr.value);
+    return room_wrong(m, n, before, name, r->u.setxattr.value);
 }
 
 int model_op_setxattr(struct model *m, struct model_effect *e)

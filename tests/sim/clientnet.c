@@ -214,7 +214,7 @@ void world_start(struct world *w, uint64_t seed, world_lie lie)
         .names = 6,
         .session_timeout_ms = 4000,
         .features = 1 << CLIENTS_EPHEMERALS | 1 << CLIENTS_XATTRS | 1 << CLIENTS_RENAMES |
-                    1 << CLIENTS_EVENTS | 1 << CLIENTS_PAST,
+                    1 << CLIENTS_LOCKS | 1 << CLIENTS_EVENTS | 1 << CLIENTS_PAST,
     };
     struct clients_io io = {w, io_connect, io_send, io_close, io_wake};
 

@@ -68,7 +68,7 @@ static void draw_speed(struct prng *p, struct sim_mix *ret)
 
 enum {
     CLIENTS_READY = 1 << CLIENTS_EPHEMERALS | 1 << CLIENTS_XATTRS | 1 << CLIENTS_RENAMES |
-                    1 << CLIENTS_EVENTS | 1 << CLIENTS_PAST
+                    1 << CLIENTS_LOCKS | 1 << CLIENTS_EVENTS | 1 << CLIENTS_PAST
 };
 
 static void draw_clients(struct prng *p, uint64_t seed, struct sim_mix *ret)
