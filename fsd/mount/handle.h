@@ -37,9 +37,11 @@ struct handle {
     bool blind;        /* commits replace whatever is there */
     uint64_t version;  /* that a commit expects, unless blind */
     struct stage stage;
-    bool dirty;         /* the stage has bytes that were not committed */
-    bool cut;           /* truncated by open, and neither written nor committed since */
-    bool wrote;         /* a write was accepted */
+    bool dirty;      /* the stage has bytes that were not committed */
+    bool cut;        /* truncated by open, and neither written nor committed since */
+    bool wrote;      /* a write was accepted */
+    bool mtime_kept; /* the file's time was set to mtime_ns after the last write */
+    int64_t mtime_ns;
     bool flushed_first; /* by FLUSH, before any write: the mark of a shell redirection */
     bool confirmed;     /* a quorum answered since */
     int refused_errno;  /* a write was refused: all of the change is off, unless truncated to 0 */

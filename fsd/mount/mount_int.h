@@ -162,6 +162,8 @@ void op_refuse(fuse_req_t req, int err_no);
 void open_begin(struct call *c);
 /* Truncation staged by an open handle; true if the handle took it (op_write.c). */
 bool write_truncate(struct mount *m, struct handle *h, uint64_t size);
+/* The time of the file is set: what open handles of it commit later leaves it so (op_write.c). */
+void write_keep_mtime(struct mount *m, const struct inode *i, int64_t mtime_ns);
 
 /* --- the rest -------------------------------------------------------------------------------- */
 

@@ -314,6 +314,9 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct
     if ((mask & SETATTR_SIZE) && h != NULL && write_truncate(m, h, (uint64_t)st->st_size)) {
         mask &= ~(uint32_t)(SETATTR_SIZE | SETATTR_MTIME_NOW);
     }
+    if (mask & SETATTR_MTIME) {
+        write_keep_mtime(m, i, to_ns(st->st_mtim));
+    }
     if (mask == 0) {
         getattr_now(c);
     } else {

@@ -8,6 +8,9 @@
  * A truncation by open() takes effect with the first commit. RELEASE commits one that saw no write
  * (`: > f`); nobody waits for RELEASE, so whoever opens or looks at the file next waits for it.
  *
+ * Times that are set while bytes wait for their commit (`cp -p` and `tar` do it before they close)
+ * belong behind it: they are set once more when it is done.
+ *
  * Commits of one inode go out one after the other, so that a second FLUSH of the same open file
  * expects the version that the first one made.
  *
@@ -17,6 +20,7 @@
  * also stays on the inode until an fsync reports it, and the first write of a handle that was
  * flushed before, the mark of a shell redirection, asks the leader whether a quorum answers now. */
 #include <errno.h>
+#include <utlist.h>
 
 #include "blob.h"
 #include "call.h"
@@ -35,6 +39,11 @@ static int sticky_take(struct inode *i)
 
 /* --- commit ---------------------------------------------------------------------------------- */
 
+static bool has_changes(const struct handle *h)
+{
+    return (h->dirty || h->cut) && h->refused_errno == 0;
+}
+
 static int commit_failed(struct call *c, int err)
 {
     struct inode *i = c->inode;
@@ -48,14 +57,11 @@ static int commit_failed(struct call *c, int err)
     return err_to_errno(err);
 }
 
-static int commit_succeeded(struct call *c, const struct reply *r)
+static void commit_succeeded(struct call *c, const struct reply *r)
 {
-    struct inode *i = c->inode;
-
-    inode_update(i, &r->u.attr, r->index);
-    value_cache_put(&c->m->values, i, c->data, r->u.attr.version);
+    inode_update(c->inode, &r->u.attr, r->index);
+    value_cache_put(&c->m->values, c->inode, c->data, r->u.attr.version);
     c->handle->version = r->u.attr.version;
-    return c->flags == COMMIT_BY_FSYNC ? sticky_take(i) : 0;
 }
 
 /* A close gives back the process's fcntl locks, behind what it wrote under them. */
@@ -73,11 +79,10 @@ static void flushed(struct call *c, int err_no)
     call_reply_errno(c, 0);
 }
 
-static void finish_commit(struct call *c, const struct reply *r)
+static void finish_commit(struct call *c, int err_no)
 {
     struct mount *m = c->m;
     struct inode *i = c->inode;
-    int err_no = r->err != 0 ? commit_failed(c, r->err) : commit_succeeded(c, r);
 
     inode_pin(i);
     i->commits--;
@@ -92,6 +97,41 @@ static void finish_commit(struct call *c, const struct reply *r)
     }
     call_wake(m, i);
     inode_unpin(&m->inodes, i);
+}
+
+static void on_mtime_kept(struct call *c, const struct reply *r)
+{
+    if (r->err == 0) {
+        inode_update(c->inode, &r->u.attr, r->index);
+    }
+    finish_commit(c, r->err == 0 || r->err == ERR_NOENT ? 0 : commit_failed(c, r->err));
+}
+
+/* The commit has made the file's time that of the commit. */
+static void keep_mtime(struct call *c)
+{
+    struct handle *h = c->handle;
+
+    h->mtime_kept = false;
+    c->told = false; /* this one is another change */
+    call_submit(
+        c,
+        &(struct request){
+            .op = OP_SETATTR,
+            .u.setattr = {.id = c->inode->id, .mask = SETATTR_MTIME, .mtime_ns = h->mtime_ns}},
+        on_mtime_kept);
+}
+
+void write_keep_mtime(struct mount *m, const struct inode *i, int64_t mtime_ns)
+{
+    struct handle *h;
+
+    DL_FOREACH (m->handles, h) {
+        if (h->inode == i && has_changes(h)) {
+            h->mtime_kept = true;
+            h->mtime_ns = mtime_ns;
+        }
+    }
 }
 
 static void commit_send(struct call *c);
@@ -124,7 +164,16 @@ static void on_committed(struct call *c, const struct reply *r)
     if (commit_follows(c, r)) {
         return;
     }
-    finish_commit(c, r);
+    if (r->err != 0) {
+        finish_commit(c, commit_failed(c, r->err));
+        return;
+    }
+    commit_succeeded(c, r);
+    if (c->handle->mtime_kept) {
+        keep_mtime(c);
+        return;
+    }
+    finish_commit(c, c->flags == COMMIT_BY_FSYNC ? sticky_take(c->inode) : 0);
 }
 
 static void commit_send(struct call *c)
@@ -137,11 +186,6 @@ static void commit_send(struct call *c)
                                             .if_version = h->blind ? VERSION_ANY : h->version,
                                             .value = c->data}},
                 on_committed);
-}
-
-static bool has_changes(const struct handle *h)
-{
-    return (h->dirty || h->cut) && h->refused_errno == 0;
 }
 
 static void commit(struct call *c, enum commit_by by)
@@ -157,6 +201,9 @@ static void commit(struct call *c, enum commit_by by)
     c->data = size > 0 ? blob_new(bytes, size) : NULL;
     h->dirty = false;
     h->cut = false;
+    if (h->mtime_kept) {
+        c->began_ms = uv_now(c->m->loop); /* one deadline for two requests */
+    }
     c->inode->commits++;
     if (handle_is_expired(c->m, h)) { /* its session ended while it waited for its turn */
         on_committed(c, &(struct reply){.op = OP_SET, .err = ERR_EXPIRED});
@@ -209,6 +256,7 @@ static void write_staged(struct call *c, const void *bytes)
     h->dirty = true;
     h->cut = false;
     h->wrote = true;
+    h->mtime_kept = false;
     fuse_reply_write(c->req, c->size);
     call_end(c);
 }
@@ -284,6 +332,7 @@ bool write_truncate(struct mount *m, struct handle *h, uint64_t size)
     stage_resize(&h->stage, size);
     h->dirty = true;
     h->cut = false;
+    h->mtime_kept = false;
     if (size == 0) {
         h->blind = true;
         h->refused_errno = 0;

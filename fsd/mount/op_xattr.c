@@ -198,19 +198,7 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t cap)
 
 /* --- LISTXATTR ------------------------------------------------------------------------------- */
 
-static bool is_shown(const struct inode *i, const struct entry *e)
-{
-    switch (e->shown) {
-    case SHOWN_NAME:
-        return i->name_size > 0;
-    case SHOWN_USAGE:
-        return i->attr.type == NODE_DIR;
-    case SHOWN_LIFE:
-        return i->attr.life != LIFE_PERMANENT;
-    default:
-        return true;
-    }
-}
+/* What is only shown is not listed: cp -a, mv and rsync -X copy all that is, and cannot set it. */
 
 static void on_names(struct call *c, const struct reply *r)
 {
@@ -221,11 +209,6 @@ static void on_names(struct call *c, const struct reply *r)
         return;
     }
     inode_update(c->inode, &r->u.xattrs.attr, r->index);
-    for (int n = 0; n < ENTRY_COUNT; n++) {
-        if (is_shown(c->inode, &entries[n])) {
-            buf_put(&names, entries[n].name, strlen(entries[n].name) + 1);
-        }
-    }
     for (uint32_t n = 0; n < r->u.xattrs.count; n++) {
         buf_put(&names, r->u.xattrs.list[n].name.bytes, r->u.xattrs.list[n].name.size);
         buf_put(&names, "", 1);
