@@ -6,6 +6,7 @@ directories are not concerned. SIGINT and SIGKILL end every caller, long before 
 included that the kernel makes wait for the create. Without a signal each call ends by the deadline
 with EROFS or ETIMEDOUT; what ended with EROFS has not happened when the members go on.
 """
+import fcntl
 import os
 import signal
 import sys
@@ -79,6 +80,8 @@ CALLS = {
     "truncate": (before_nothing, lambda d, fd: os.truncate(f"{d}/f", 1), lambda d: read(f"{d}/f") == b"o"),
     "setxattr": (before_nothing, lambda d, fd: os.setxattr(f"{d}/f", "user.color", b"red"),
                  lambda d: "user.color" in os.listxattr(f"{d}/f")),
+    "flock": (opened(os.O_RDONLY), lambda d, fd: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB), None),
+    "fcntl lock": (opened(os.O_RDWR), lambda d, fd: fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB), None),
 }
 
 

@@ -26,7 +26,7 @@ SAME = {
     "cp -a out and in": MAKE_TREE + "cp -a src $OTHER/out; cp -a $OTHER/out back; diff -r src back && echo same",
     "tar": MAKE_TREE + "tar c src | tar t | sort; mkdir x; tar c src | tar x -C x; diff -r src x/src && echo same; "
            "tar cf $OTHER/t.tar --exclude=link --exclude=dangling src; rm -r x; mkdir x; tar xpf $OTHER/t.tar -C x; rm $OTHER/t.tar; diff -r src x/src; "
-           "tar cf in.tar src/one src/a; tar tvf in.tar | wc -l; tar df in.tar; tar rf in.tar src/nothing; tar tf in.tar",
+           "tar cf in.tar src/one src/a; tar tvf in.tar | wc -l; tar df in.tar; tar rf in.tar src/nothing; tar tf in.tar; rm in.tar",
     "install": "echo v > f; install -m 755 f g; install -d -m 700 d; install -D f d/e/f; install -o 1 -g 2 f h; "
                "install -b f g; install -C f g; cat g d/e/f",
     "tee": "echo v | tee a b; echo w | tee -a a; cat a; echo x | tee no/such/f",
