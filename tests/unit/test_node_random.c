@@ -9,7 +9,8 @@
 /* Sessions that write, move between three members and watch the root, while members are cut off,
  * streams between them break, disks lag and clocks jump; then all is healed and judged:
  * every create took effect once, its answers are all the same, the replicas are equal, and each
- * session was told of every change of the root, once and in order. */
+ * session was told of every change of the root, once and in order. At last one session leaves, and
+ * all others are told of what it takes along. */
 
 enum {
     NODES = 3,
@@ -151,6 +152,7 @@ static void wish(struct actor *a)
     w->r.u.create.dir = TREE_ROOT_ID;
     w->r.u.create.name = net_name(w->name);
     w->r.u.create.type = NODE_FILE;
+    w->r.u.create.life = roll(4) == 0 ? LIFE_SESSION : LIFE_PERMANENT;
     net_send(&net, a->client, &w->r);
 }
 
@@ -185,6 +187,7 @@ static void on_interest(struct actor *a, const struct reply *r)
 static bool same_answer(const struct reply *a, const struct reply *b)
 {
     return a->err == b->err && a->index == b->index && a->u.create.attr.id == b->u.create.attr.id &&
+           a->u.create.attr.owner == b->u.create.attr.owner &&
            a->u.create.attr.czxid == b->u.create.attr.czxid &&
            a->u.create.attr.ctime_ns == b->u.create.attr.ctime_ns;
 }
@@ -202,6 +205,8 @@ static void on_write(struct actor *a, const struct reply *r)
         }
         EXPECT(r->err == 0);
         EXPECT(r->u.create.attr.czxid == r->index);
+        EXPECT(r->u.create.attr.life == w->r.u.create.life);
+        EXPECT((r->u.create.attr.owner != 0) == (w->r.u.create.life != LIFE_PERMANENT));
         EXPECT(!w->answered || same_answer(&w->reply, r));
         w->answered = true;
         w->reply = *r;
@@ -405,6 +410,53 @@ static void check_events(const struct actor *a)
     EXPECT(told.at == a->event_count);
 }
 
+/* The removals that a session is told of, as one group by rising id. */
+static uint32_t count_removals(struct actor *a)
+{
+    struct message m;
+    uint32_t count = 0;
+    uint64_t index = 0, last = 0;
+    bool more = true;
+
+    while (net_recv(&net, a->client, &m)) {
+        if (m.kind == MESSAGE_EVENT && m.u.event.kind == CHANGE_REMOVE) {
+            EXPECT(more);
+            EXPECT(index == 0 || m.u.event.index == index);
+            EXPECT(m.u.event.attr.id > last);
+            index = m.u.event.index;
+            last = m.u.event.attr.id;
+            more = m.u.event.more;
+            count++;
+        }
+        codec_message_done(&m);
+    }
+    EXPECT(count == 0 || !more);
+    return count;
+}
+
+static void check_leaving(struct actor *leaves)
+{
+    struct request close = {.op = OP_SESSION_CLOSE, .xid = ++leaves->xid_next};
+    uint64_t before = tree_node_count(node_tree(net.nodes[1]));
+    uint32_t owned = 0;
+
+    for (uint32_t i = 0; i < leaves->wish_count; i++) {
+        owned += leaves->wishes[i].r.u.create.life != LIFE_PERMANENT;
+    }
+    close.deadline_ms = DEADLINE_MS;
+    net_send(&net, leaves->client, &close);
+    net_run(&net, 1000);
+    for (uint32_t i = 0; i < ACTORS; i++) {
+        EXPECT(&actors[i] == leaves || count_removals(&actors[i]) == owned);
+    }
+    for (uint32_t id = 1; id <= NODES; id++) {
+        const struct tree *t = node_tree(net.nodes[id]);
+
+        EXPECT(tree_node_count(t) == before - owned);
+        EXPECT(tree_audit(t) == tree_digest(node_tree(net.nodes[1])));
+    }
+}
+
 static void run_seed(uint64_t seed, uint32_t window_entries_max)
 {
     memset(&net, 0, sizeof(net));
@@ -427,6 +479,7 @@ static void run_seed(uint64_t seed, uint32_t window_entries_max)
     for (uint32_t i = 0; i < ACTORS; i++) {
         check_events(&actors[i]);
     }
+    check_leaving(&actors[roll(ACTORS)]);
     net_done(&net);
 }
 

@@ -296,7 +296,7 @@ static inline void random_remove(struct random_txns *x, struct request *r, uint6
     struct prng *p = &x->prng;
 
     r->op = OP_REMOVE;
-    r->u.remove.flags = (uint32_t)prng_below(p, 2);
+    r->u.remove.flags = (uint32_t)prng_below(p, prng_below(p, 5) == 0 ? REMOVE_ALL + 1 : 2);
     if (prng_below(p, 6) == 0) {
         r->u.remove.id = id;
         return;

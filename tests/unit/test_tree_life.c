@@ -221,6 +221,27 @@ Test(tree_life, remove_by_name_and_id)
     world_done(&w);
 }
 
+/* What a mount asks for when an open file is closed: only what is still an ephemeral of its own. */
+Test(tree_life, remove_if_it_is_an_ephemeral_of_this_session)
+{
+    struct world w = world_new();
+    uint64_t other = world_open(&w, 9);
+    uint64_t mine, theirs, permanent;
+
+    cr_assert_eq(create_life(&w, w.session, 1, "mine", NODE_FILE, LIFE_OPEN), 0);
+    mine = world_made(&w);
+    cr_assert_eq(create_life(&w, other, 1, "theirs", NODE_FILE, LIFE_OPEN), 0);
+    theirs = world_made(&w);
+    cr_assert_eq(world_create(&w, 1, "permanent", NULL), 0);
+    permanent = world_made(&w);
+    cr_assert_eq(remove_id(&w, 0, "", theirs, REMOVE_EPHEMERAL), ERR_NOENT);
+    cr_assert_eq(remove_id(&w, 0, "", permanent, REMOVE_EPHEMERAL), ERR_NOENT);
+    cr_assert_eq(remove_id(&w, 1, "permanent", 0, REMOVE_EPHEMERAL), ERR_NOENT);
+    cr_assert_eq(remove_id(&w, 0, "", mine, REMOVE_EPHEMERAL), 0);
+    cr_assert_eq(tree_node_count(w.tree), 3);
+    world_done(&w);
+}
+
 /* --- the rule of a directory --- */
 
 Test(tree_life, rule_makes_permanent_files_ephemeral)
