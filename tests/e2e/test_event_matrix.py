@@ -53,6 +53,11 @@ def directory(a, b):
     os.mkdir(f"{a}/d")
 
 
+def directory_with_data(a, b):
+    os.mkdir(f"{a}/d")
+    write(f"{a}/d/.data", b"old")
+
+
 def full_directory(a, b):
     os.mkdir(f"{a}/d")
     write(f"{a}/d/in", b"it")
@@ -159,6 +164,22 @@ def create_and_delete(a, b):
     os.unlink(f"{a}/n")
 
 
+@row(file, ["ATTRIB f"], other={"a/f": ["ATTRIB"]})
+def set_attribute(a, b):
+    os.setxattr(f"{a}/f", "user.color", b"red")
+
+
+@row(attribute, ["ATTRIB f"], other={"a/f": ["ATTRIB"]})
+def remove_attribute(a, b):
+    os.removexattr(f"{a}/f", "user.color")
+
+
+@row(nothing, ["CREATE web1", "DELETE web1"], mixed=True,
+     local={"a": ["CREATE web1@", "CLOSE_WRITE web1@", "CREATE web1", "DELETE web1"]})
+def ephemeral(a, b):
+    os.close(os.open(f"{a}/web1@", os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+
+
 # The typed name is the kernel's doing, see the manual.
 @row(nothing, ["CREATE job-0000000000", "MODIFY job-0000000000", "CLOSE_WRITE job-0000000000"],
      local={"a": ["CREATE job-#", "MODIFY job-#", "CLOSE_WRITE job-#", "CREATE job-0000000000"]},
@@ -184,10 +205,65 @@ def chmod_directory(a, b):
     os.chmod(f"{a}/d", 0o700)
 
 
+@row(directory_with_data, [], other={"a/d": ["MODIFY .data", "CLOSE_WRITE .data"]})
+def write_data_of_directory(a, b):
+    write(f"{a}/d/.data", b"new")
+
+
 @row(full_directory, ["DELETE,ISDIR d"], other={"a/d": ["DELETE in", "DELETE_SELF", "IGNORED"]})
 def remove_tree(a, b):
     os.unlink(f"{a}/d/in")
     os.rmdir(f"{a}/d")
+
+
+# --- renames ---------------------------------------------------------------------------------------
+
+@row(file, ["MOVED_FROM f", "MOVED_TO g"], other={"a/f": ["MOVE_SELF"]})
+def rename(a, b):
+    os.rename(f"{a}/f", f"{a}/g")
+
+
+@row(file, ["MOVED_FROM f"], other={"b": ["MOVED_TO g"], "a/f": ["MOVE_SELF"]})
+def rename_to_another_directory(a, b):
+    os.rename(f"{a}/f", f"{b}/g")
+
+
+@row(full_directory, ["MOVED_FROM,ISDIR d", "MOVED_TO,ISDIR e"], other={"a/d": ["MOVE_SELF"]})
+def rename_directory(a, b):
+    os.rename(f"{a}/d", f"{a}/e")
+
+
+@row(file, ["MOVED_FROM f", "MOVED_TO g"], other={"a/f": ["MOVE_SELF"]})
+def rename_noreplace(a, b):
+    renameat2(f"{a}/f", f"{a}/g", RENAME_NOREPLACE)
+
+
+# What was there keeps its identity, and hears of a new value; the maker's kernel has replaced it.
+@row(two_files, ["DELETE f", "MODIFY g", "CLOSE_WRITE g"],
+     other={"a/f": SELF_GONE, "a/g": ["MODIFY", "CLOSE_WRITE"]},
+     local={"a": ["MOVED_FROM f", "MOVED_TO g"], "a/f": ["MOVE_SELF"], "a/g": SELF_GONE})
+def rename_over_file(a, b):
+    os.rename(f"{a}/f", f"{a}/g")
+
+
+@row(file_and_target, ["DELETE f"], other={"b": ["MODIFY f", "CLOSE_WRITE f"], "b/f": ["MODIFY", "CLOSE_WRITE"]},
+     local={"a": ["MOVED_FROM f"], "b": ["MOVED_TO f"], "b/f": SELF_GONE})
+def rename_over_file_elsewhere(a, b):
+    os.rename(f"{a}/f", f"{b}/f")
+
+
+@row(two_files, ["MOVED_FROM f", "MOVED_TO g", "MOVED_FROM g", "MOVED_TO f"],
+     other={"a/f": ["MOVE_SELF"], "a/g": ["MOVE_SELF"]})
+def rename_exchange(a, b):
+    renameat2(f"{a}/f", f"{a}/g", RENAME_EXCHANGE)
+
+
+@row(two_files, [])
+def rename_refused(a, b):
+    try:
+        renameat2(f"{a}/f", f"{a}/g", RENAME_NOREPLACE)
+    except OSError:
+        pass
 
 
 # --- the test --------------------------------------------------------------------------------------
