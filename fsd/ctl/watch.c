@@ -20,7 +20,7 @@
 #include "run.h"
 #include "watch_path.h"
 
-enum { QUEUE_MAX = 10000 };
+enum { QUEUE_MAX = 1000 };
 
 struct change {
     struct change *next;
