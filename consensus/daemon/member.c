@@ -236,8 +236,11 @@ static int load_tree(struct member *m, const struct store_recovered *rec, struct
     return err;
 }
 
-static void node_conf_fill(const struct conf *conf, struct node_conf *ret)
+static void node_conf_fill(struct member *m, struct node_conf *ret)
 {
+    const struct conf *conf = &m->conf;
+    char address[sizeof(m->addresses[0])];
+
     *ret = (struct node_conf){
         .cluster = conf_cluster(conf),
         .value_size_max = conf->value_size_max,
@@ -251,6 +254,10 @@ static void node_conf_fill(const struct conf *conf, struct node_conf *ret)
     ret->zab.member_count = conf->member_count;
     for (uint32_t i = 0; i < conf->member_count; i++) {
         ret->zab.members[i] = conf->members[i].id;
+        snprintf(address, sizeof(address), "%s:%u", conf->members[i].host,
+                 conf->members[i].client_port);
+        memcpy(m->addresses[i], address, sizeof(address));
+        ret->addresses[i] = m->addresses[i];
     }
     ret->zab.heartbeat_ms = conf->heartbeat_ms;
     ret->zab.election_min_ms = conf->election_min_ms;
@@ -278,7 +285,7 @@ static void make_node(struct member *m, const struct store_recovered *rec, struc
     struct zab_boot boot;
 
     node_boot_from_store(rec, &boot);
-    node_conf_fill(&m->conf, &conf);
+    node_conf_fill(m, &conf);
     m->node = node_new(&conf, &io, &boot, tree, &now);
     node_boot_done(&boot);
 }

@@ -41,6 +41,7 @@ struct snapshot_child { /* snapshot_child.c */
 
 struct member {
     struct conf conf;
+    char addresses[MEMBERS_MAX][sizeof(((struct conf_member *)0)->host) + 8]; /* for clients */
     uv_loop_t loop;
     struct vfs vfs;
     struct store *store;

@@ -64,6 +64,9 @@ struct node_conf {
     uint32_t request_deadline_ms_max;
     uint32_t history_changes; /* for reads of the past, see tree_history_keep(); 0: none */
     size_t history_bytes;
+    /* "HOST:PORT" for clients, of each of zab.members; NULL: not known. For OP_STATUS alone;
+     * borrowed for the life of the node. */
+    const char *addresses[MEMBERS_MAX];
 };
 
 /* What the store recovered, as the broadcast wants it; bodies stay those of `rec`. Release with

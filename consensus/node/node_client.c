@@ -216,10 +216,12 @@ static int forget(struct node *n, struct node_conn *conn, const struct request *
 
 /* --- status ---------------------------------------------------------------------------------- */
 
+enum { STATUS_TEXT_SIZE = 8192 }; /* a host name is at most 255 bytes */
+
 struct status_text {
     struct status_field fields[STATUS_FIELDS_MAX];
     uint32_t count;
-    char text[2048];
+    char text[STATUS_TEXT_SIZE];
     size_t used;
 };
 
@@ -239,6 +241,28 @@ __attribute__((format(printf, 3, 4))) static void status_add(struct status_text 
     s->fields[s->count].value = (struct name){at, (uint32_t)size};
     s->count++;
     s->used += (size_t)size + 1;
+}
+
+/* One field for each member: its address, and whether the leader hears it, which only the leader
+ * knows. */
+static void status_add_peers(const struct node *n, struct status_text *s)
+{
+    enum { PEER_KEY_SIZE = 16 };
+
+    for (uint32_t i = 0; i < n->conf.zab.member_count; i++) {
+        const char *address = n->conf.addresses[i];
+        char *key = s->text + s->used; /* as long as the fields are there */
+        int key_size;
+        uint32_t id = n->conf.zab.members[i];
+
+        key_size = snprintf(key, PEER_KEY_SIZE, "peer_%u", i + 1);
+        s->used += PEER_KEY_SIZE;
+        CHECK(key_size > 0 && key_size < PEER_KEY_SIZE);
+        status_add(s, key, "%u %s %s", id, address != NULL ? address : "-",
+                   n->view.role != ZAB_LEADER ? "unknown"
+                   : zab_hears(n->zab, id)    ? "heard"
+                                              : "silent");
+    }
 }
 
 static void status_fill(const struct node *n, struct status_text *s)
@@ -268,6 +292,7 @@ static void status_fill(const struct node *n, struct status_text *s)
     status_add(s, "event_window_from", "%" PRIu64, n->window.floor);
     status_add(s, "history_from", "%" PRIu64, tree_history_floor(n->tree));
     status_add(s, "uptime_ms", "%" PRIu64, n->now.mono_ms - n->started_ms);
+    status_add_peers(n, s);
 }
 
 /* --- dispatch -------------------------------------------------------------------------------- */

@@ -555,6 +555,18 @@ void zab_view(const struct zab *z, struct zab_view *ret)
     };
 }
 
+bool zab_hears(const struct zab *z, uint32_t member)
+{
+    for (uint32_t i = 0; i < z->conf.member_count; i++) {
+        const struct zab_peer *p = &z->peers[i];
+
+        if (p->id == member && z->role == ZAB_LEADER) {
+            return zab_is_self(z, p) || z->now_ms - p->heard_ms < z->conf.election_min_ms;
+        }
+    }
+    return false;
+}
+
 bool zab_pos_at(const struct zab *z, uint64_t index, struct zab_pos *ret)
 {
     return zab_window_pos(&z->log, index, ret);

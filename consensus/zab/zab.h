@@ -283,6 +283,9 @@ void zab_step(struct zab *z, const struct zab_event *ev, uint64_t now_ms, struct
 uint64_t zab_deadline(const struct zab *z); /* time of the next TICK that does something */
 void zab_view(const struct zab *z, struct zab_view *ret);
 
+/* This member leads, and has heard from that one within election_min_ms, or is that one. */
+bool zab_hears(const struct zab *z, uint32_t member);
+
 /* Position of the entry at index, for a snapshot taken there. False when it is neither in the
  * window nor its base. */
 bool zab_pos_at(const struct zab *z, uint64_t index, struct zab_pos *ret);

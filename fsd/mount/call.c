@@ -147,6 +147,15 @@ static uint32_t deadline_left(const struct call *c, const struct request *r)
                                                  : 1;
 }
 
+static void count(struct mount *m, const struct call *c, const struct reply *r)
+{
+    if ((int)r->op < MOUNT_OPS_MAX) {
+        m->op_stats[r->op].count++;
+        m->op_stats[r->op].failed += r->err != 0;
+        m->op_stats[r->op].ns += uv_hrtime() - c->sent_ns;
+    }
+}
+
 static void on_done(void *ctx, void *arg, const struct reply *r)
 {
     struct mount *m = ctx;
@@ -155,6 +164,7 @@ static void on_done(void *ctx, void *arg, const struct reply *r)
 
     HASH_DELETE(hh, m->calls, c);
     c->xid = 0;
+    count(m, c, r);
     /* event.c went by it: so it must be EINTR */
     c->done(c, c->abandoned && !c->outlives ? &given_up : r);
 }
@@ -170,6 +180,7 @@ void call_submit(struct call *c, const struct request *r, call_done_fn done)
     }
     c->done = done;
     request.deadline_ms = deadline_left(c, r);
+    c->sent_ns = uv_hrtime();
     c->xid = client_submit(m->client, &request, on_done, c);
     HASH_ADD(hh, m->calls, xid, sizeof(c->xid), c);
     watch_interrupt(c);

@@ -32,9 +32,12 @@ struct call {
     uint64_t offset;
     size_t size;
     uint32_t flags;
+    void *state;  /* the operation's own */
+    bool foreign; /* the kernel does not know what it is to change */
 
     /* Private to call.c. */
     call_done_fn done;
+    uint64_t sent_ns;    /* when the request was submitted */
     uint64_t xid;        /* in mount.calls while not 0 */
     bool abandoned;      /* its caller was told EINTR, or will be */
     bool told;           /* its change was taken for our own: it must not be abandoned now */

@@ -13,6 +13,7 @@
 #include "ephemeral.h"
 #include "event_int.h"
 #include "lock.h"
+#include "poll_wait.h"
 
 /* The kernel is told after our own changes, too: it marks the directory itself, but may then take
  * in attributes that we gave to another caller before. */
@@ -94,6 +95,7 @@ static void on_remove(struct change *ch)
         }
         inode_remove(ch->node);
         ch->node->removed_here = ch->own != NULL;
+        poll_on_change(ch->m, ch->node);
         if (ch->node->lock_owners != NULL) {
             lock_on_remove(ch->m, ch->node);
         }
@@ -112,6 +114,9 @@ static void on_update(struct change *ch, bool value)
 
     if (node != NULL) {
         inode_update(node, &e->attr, e->index);
+        if (value) {
+            poll_on_change(ch->m, node);
+        }
         if (value && e->has_value) {
             value_cache_put(&ch->m->values, node, e->value, e->attr.version);
         }
@@ -174,7 +179,7 @@ void event_handle(struct mount *m, const struct event *e)
         return;
     }
     c = e->session == m->session ? call_find(m, e->xid) : NULL;
-    if (c != NULL && !c->abandoned) {
+    if (c != NULL && !c->abandoned && !c->foreign) {
         c->told = true;
         ch.own = c;
     }
@@ -223,6 +228,7 @@ void event_missed(struct mount *m, const uint64_t *dirs, size_t count)
             replay_overflow(m->replay, dir);
         }
     }
+    poll_on_missed(m);
 }
 
 /* What was to end with our session has ended. Should a rename have made one permanent meanwhile,
@@ -273,4 +279,5 @@ void event_forget_all(struct mount *m)
     }
     inode_ids_done(&dirs);
     repeat_ended(m);
+    poll_on_missed(m);
 }

@@ -3,9 +3,11 @@
 #include <utlist.h>
 
 #include "blob.h"
+#include "control.h"
 #include "ephemeral.h"
 #include "lock.h"
 #include "mem.h"
+#include "poll_wait.h"
 
 struct handle *handle_new(struct mount *m, enum handle_kind kind, struct inode *i)
 {
@@ -32,6 +34,8 @@ void handle_free(struct mount *m, struct handle *h)
 {
     DL_DELETE(m->handles, h);
     lock_handle_gone(m, h);
+    poll_handle_gone(h);
+    control_release(m, h);
     blob_unref(h->snapshot);
     stage_done(&h->stage);
     dir_page_done(&h->page);

@@ -7,7 +7,7 @@
 enum handle_kind {
     HANDLE_FILE,
     HANDLE_DIR,
-    HANDLE_CONTROL, /* a file of .zabfs: `snapshot` is its text */
+    HANDLE_CONTROL, /* a file or directory of .zabfs, see control.h; `snapshot` is its text */
     HANDLE_REPLAY,  /* opened by a replay helper: carries nothing */
 };
 
@@ -50,6 +50,17 @@ struct handle {
     bool flocked;       /* maybe; then by this owner */
     uint64_t flock_owner;
     struct inode_ids posix_owners; /* that locked through it, if its FLUSH is not seen */
+
+    const struct control_file *control; /* NULL: reads from `snapshot` */
+    struct control_node *control_node;  /* pinned, or NULL */
+    uint64_t control_dir;               /* a directory without a node: its id */
+    void *control_state;                /* of the file's own operations */
+
+    bool polled;                         /* by anybody, ever: then it is in inode->polled */
+    bool poll_missed;                    /* its value may have changed unseen */
+    struct fuse_pollhandle *poll_handle; /* of whoever waits; owned */
+    uint64_t shown_version;              /* that its readers know of */
+    struct handle *poll_prev, *poll_next;
 
     struct dir_page page;
     struct handle *prev, *next; /* in mount.handles */

@@ -55,6 +55,7 @@ struct inode {
     uint32_t cuts;        /* truncations that RELEASE commits, or is about to */
     struct call *waiters; /* requests that wait for these to end, see call.h */
 
+    struct handle *polled;          /* open files whose readers poll, see op_poll.c */
     struct lock_owner *lock_owners; /* of this mount, see lock.c */
 
     struct inode *next_loose; /* in inodes.loose */

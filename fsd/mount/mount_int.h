@@ -27,7 +27,7 @@
  *   notify.c        the thread that drops what the kernel cached
  *   ephemeral.c     nodes that end with an open file
  *   replay*.c       changes of others, repeated on the mount so that inotify fires
- *   control.c       the files under .zabfs
+ *   control*.c      the files under .zabfs
  *   watchdog.c      the process that ends the mount for good when this one is killed */
 
 enum {
@@ -49,6 +49,20 @@ struct locks { /* see lock.c */
     uint64_t asked, granted; /* questions sent, locks had */
 };
 
+/* Requests to the ensemble of one kind that have ended. */
+enum { MOUNT_OPS_MAX = OP_TXN + 1 };
+struct op_stat {
+    uint64_t count, failed, ns;
+};
+
+struct control { /* see control.c */
+    struct control_node *nodes, *past;
+    uint64_t node_count; /* made so far */
+    struct event_stream *streams;
+    bool marker; /* lines of streams wait for the notify thread */
+    bool subscribed;
+};
+
 struct mount {
     const struct options *options;
     uv_loop_t *loop;
@@ -57,9 +71,10 @@ struct mount {
     uv_poll_t fuse_poll;
     bool initialised; /* the kernel's INIT was answered */
 
-    struct client *client;  /* NULL when its session was closed */
-    uint64_t session;       /* of the client; 0 before the first */
-    uint32_t session_count; /* how many it had; handles of an earlier one are void */
+    struct client *client;    /* NULL when its session was closed */
+    uint64_t session;         /* of the client; 0 before the first */
+    int64_t session_since_ns; /* wall clock */
+    uint32_t session_count;   /* how many it had; handles of an earlier one are void */
     uint32_t value_size_max;
     uint64_t detached_index; /* all changes up to this one were told */
     bool attached;
@@ -86,6 +101,8 @@ struct mount {
     struct interest_batch *interest_batches; /* see interest.c */
     struct handle *handles;
     struct locks locks;
+    struct control control;
+    struct op_stat op_stats[MOUNT_OPS_MAX];
 
     void (*on_live)(void *ctx); /* once, when the mount can be used; then NULL */
     void *live_ctx;
@@ -153,6 +170,7 @@ void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
 void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock,
               int sleep);
 void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op);
+void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph);
 extern const struct fuse_lowlevel_ops op_table; /* op_misc.c */
 
 /* Ends a request that made no call. */

@@ -12,7 +12,7 @@
 #include "hashtable.h"
 #include "mem.h"
 
-enum order_kind { ORDER_INODE, ORDER_ENTRY, ORDER_MARKER, ORDER_END };
+enum order_kind { ORDER_INODE, ORDER_ENTRY, ORDER_POLL, ORDER_MARKER, ORDER_END };
 
 struct order {
     void *arg;
@@ -115,6 +115,10 @@ static void carry_out(struct notify *n, struct order *o)
         break;
     case ORDER_ENTRY:
         fuse_lowlevel_notify_inval_entry(n->fuse, o->id, o->name, o->name_size);
+        break;
+    case ORDER_POLL:
+        fuse_lowlevel_notify_poll(o->arg);
+        fuse_pollhandle_destroy(o->arg);
         break;
     case ORDER_MARKER:
     case ORDER_END:
@@ -243,6 +247,15 @@ void notify_inode(struct notify *n, uint64_t id)
 void notify_entry(struct notify *n, uint64_t dir, const char *name, size_t size)
 {
     give(n, ORDER_ENTRY, dir, name, size, NULL);
+}
+
+void notify_poll(struct notify *n, struct fuse_pollhandle *p)
+{
+    if (n->ending) {
+        fuse_pollhandle_destroy(p);
+    } else {
+        give(n, ORDER_POLL, 0, NULL, 0, p);
+    }
 }
 
 void notify_marker(struct notify *n, void *arg)

@@ -21,6 +21,8 @@ struct notify *notify_new(uv_loop_t *loop, struct fuse_session *fuse,
 
 void notify_inode(struct notify *n, uint64_t id); /* attributes */
 void notify_entry(struct notify *n, uint64_t dir, const char *name, size_t size);
+struct fuse_pollhandle;
+void notify_poll(struct notify *n, struct fuse_pollhandle *p); /* wakes who polls; takes it over */
 /* on_marker(arg) when all that was ordered before is done. */
 void notify_marker(struct notify *n, void *arg);
 

@@ -16,14 +16,18 @@ enum { COOKIE_FIRST = 2 }; /* offsets 1 and 2 are those after "." and "..", cook
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct mount *m = fuse_req_userdata(req);
-    struct inode *i = control_has(ino) ? NULL : inode_find(&m->inodes, ino);
+    struct inode *i = inode_find(&m->inodes, ino);
     struct handle *h;
 
-    if (i == NULL && !control_has(ino)) {
+    if (control_has(ino)) {
+        control_opendir(m, req, ino, fi);
+        return;
+    }
+    if (i == NULL) {
         op_refuse(req, ESTALE);
         return;
     }
-    h = handle_new(m, i != NULL ? HANDLE_DIR : HANDLE_CONTROL, i);
+    h = handle_new(m, HANDLE_DIR, i);
     fi->fh = (uintptr_t)h;
     if (fuse_reply_open(req, fi) != 0) {
         handle_free(m, h);
@@ -205,8 +209,9 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
     struct handle *h = handle_of(fi);
     struct call *c;
 
+    (void)ino;
     if (h->kind == HANDLE_CONTROL) {
-        control_readdir(req, ino, size, offset, plus);
+        control_readdir(m, req, size, offset, fi, plus);
         return;
     }
     if (handle_is_expired(m, h)) {

@@ -130,9 +130,11 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void forget(struct mount *m, fuse_ino_t ino, uint64_t count)
 {
-    struct inode *i = control_has(ino) ? NULL : inode_find(&m->inodes, ino);
+    struct inode *i = inode_find(&m->inodes, ino);
 
-    if (i != NULL) {
+    if (control_has(ino)) {
+        control_forget(m, ino, count);
+    } else if (i != NULL) {
         inode_kernel_forget(&m->inodes, i, count);
     }
 }
@@ -206,7 +208,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         return;
     }
     if (control_has(ino)) {
-        control_getattr(req, ino);
+        control_getattr(m, req, ino);
         return;
     }
     i = inode_of(m, ino);
@@ -295,7 +297,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct
         return;
     }
     if (control_has(ino)) {
-        op_refuse(req, EACCES);
+        control_setattr(m, req, ino, set);
         return;
     }
     if (i == NULL || (h != NULL && handle_is_expired(m, h))) {

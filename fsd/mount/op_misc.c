@@ -1,7 +1,7 @@
 /* The requests that need little, and the table of all. libfuse answers ENOSYS for what is not in
  * the table, and the kernel takes one ENOSYS as "never ask again" for the whole mount. That is
- * wanted for three: poll (an open file is then always ready), lseek (SEEK_HOLE and SEEK_DATA see
- * one run of data), and retrieve_reply, which is never sent to us. */
+ * wanted for two: lseek (SEEK_HOLE and SEEK_DATA see one run of data), and retrieve_reply, which is
+ * never sent to us. */
 #include <errno.h>
 
 #include "call.h"
@@ -163,6 +163,7 @@ const struct fuse_lowlevel_ops op_table = {
     .getlk = op_getlk,
     .setlk = op_setlk,
     .flock = op_flock,
+    .poll = op_poll,
     .bmap = op_bmap,
     .ioctl = op_ioctl,
     .fallocate = op_fallocate,

@@ -124,7 +124,7 @@ static void create(fuse_req_t req, fuse_ino_t parent, const char *name, struct c
     struct call *c;
 
     if (control_has(parent)) {
-        op_refuse(req, EACCES);
+        op_refuse(req, control_refusal(m, parent));
         return;
     }
     if (m->options->read_only) {
@@ -216,7 +216,7 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, uin
         return;
     }
     if (dir == NULL || control_has(parent) || (parent == TREE_ROOT_ID && control_is_name(name))) {
-        op_refuse(req, dir == NULL && !control_has(parent) ? ESTALE : EACCES);
+        op_refuse(req, dir == NULL && !control_has(parent) ? ESTALE : control_refusal(m, parent));
         return;
     }
     if (m->options->read_only) {

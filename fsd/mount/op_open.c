@@ -14,6 +14,7 @@
 #include "control.h"
 #include "err.h"
 #include "mem.h"
+#include "poll_wait.h"
 #include "replay_serve.h"
 
 static void learn_value(struct mount *m, struct inode *i, const struct reply *r)
@@ -36,6 +37,7 @@ static void open_with(struct call *c, struct blob *value, uint64_t version)
     h->blind = cut;
     h->cut = cut;
     h->version = version;
+    poll_on_read(h, version);
     h->snapshot = blob_ref(value);
     c->fi.direct_io = 1;
     c->fi.noflush = !h->writable;
@@ -137,6 +139,10 @@ static void on_read_value(struct call *c, const struct reply *r)
     blob_unref(h->snapshot);
     h->snapshot = blob_ref(r->u.read.value);
     h->snapshot_old = false;
+    if (h->polled) {
+        h->version = r->u.read.attr.version; /* a commit expects what was read last */
+    }
+    poll_on_read(h, r->u.read.attr.version);
     serve(c);
 }
 
@@ -159,7 +165,9 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
     c = call_new(m, req, h->inode, fi);
     c->offset = (uint64_t)offset;
     c->size = size;
-    if (h->snapshot_old && !h->stage.active) {
+    if (h->kind == HANDLE_CONTROL) {
+        control_read(c);
+    } else if ((h->snapshot_old && !h->stage.active) || poll_wants_newest(h, c->offset)) {
         linear_begin(c, read_now);
     } else {
         serve(c);
@@ -208,7 +216,9 @@ void op_readlink(fuse_req_t req, fuse_ino_t ino)
     struct mount *m = fuse_req_userdata(req);
     struct inode *i = inode_of(m, ino);
 
-    if (i == NULL) {
+    if (control_has(ino)) {
+        control_readlink(m, req, ino);
+    } else if (i == NULL) {
         op_refuse(req, ESTALE);
     } else {
         linear_begin(call_new(m, req, i, NULL), readlink_now);

@@ -24,8 +24,10 @@
 
 #include "blob.h"
 #include "call.h"
+#include "control.h"
 #include "err.h"
 #include "lock.h"
+#include "poll_wait.h"
 
 enum commit_by { COMMIT_BY_FLUSH, COMMIT_BY_FSYNC, COMMIT_BY_RELEASE }; /* call.flags */
 
@@ -62,6 +64,7 @@ static void commit_succeeded(struct call *c, const struct reply *r)
     inode_update(c->inode, &r->u.attr, r->index);
     value_cache_put(&c->m->values, c->inode, c->data, r->u.attr.version);
     c->handle->version = r->u.attr.version;
+    poll_on_read(c->handle, r->u.attr.version);
 }
 
 /* A close gives back the process's fcntl locks, behind what it wrote under them. */
@@ -233,6 +236,7 @@ static void on_appended(struct call *c, const struct reply *r)
     }
     inode_update(c->inode, &r->u.attr, r->index);
     c->handle->snapshot_old = true;
+    poll_on_read(c->handle, r->u.attr.version);
     fuse_reply_write(c->req, c->size);
     call_end(c);
 }
@@ -290,6 +294,13 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, of
     struct call *c;
 
     (void)ino;
+    if (h->kind == HANDLE_CONTROL) {
+        c = call_new(m, req, NULL, fi);
+        c->offset = (uint64_t)offset;
+        c->size = size;
+        control_write(c, bytes);
+        return;
+    }
     if (h->kind != HANDLE_FILE || !h->writable) {
         op_refuse(req, EBADF);
         return;
@@ -362,7 +373,9 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct handle *h = handle_of(fi);
 
     (void)ino;
-    if (h->kind != HANDLE_FILE || !h->writable) {
+    if (h->kind == HANDLE_CONTROL) {
+        control_flush(call_new(m, req, NULL, fi));
+    } else if (h->kind != HANDLE_FILE || !h->writable) {
         op_refuse(req, 0);
     } else if (handle_is_expired(m, h)) {
         op_refuse(req, ESTALE);
@@ -396,7 +409,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
     (void)ino;
     (void)datasync;
     if (h->kind == HANDLE_CONTROL) {
-        barrier_begin(call_new(m, req, NULL, fi));
+        control_fsync(call_new(m, req, NULL, fi));
     } else if (h->kind != HANDLE_FILE) {
         op_refuse(req, 0);
     } else if (handle_is_expired(m, h)) {

@@ -17,9 +17,11 @@
 
 #include "call.h"
 #include "check.h"
+#include "control.h"
 #include "ephemeral.h"
-#include "event_int.h"
 #include "err.h"
+#include "event_int.h"
+#include "events.h"
 #include "limits.h"
 #include "lock.h"
 #include "log.h"
@@ -138,6 +140,7 @@ static void end(struct mount *m, const char *why)
     m->attached = false;
     m->client = NULL;
     lock_end(m);
+    events_end(m);
     uv_timer_start(&m->end_timer, on_end_timer, END_WAIT_MS, 0);
     replay_end(m->replay, on_replay_ended, m);
     client_close(client, CLOSE_WAIT_MS, on_client_closed, m);
@@ -194,6 +197,7 @@ static void on_event(void *ctx, const struct event *e)
 
     if (m->client != NULL) {
         event_handle(m, e);
+        events_add(m, e);
     }
 }
 
@@ -213,11 +217,18 @@ static void on_attach(void *ctx, bool fresh)
         event_forget_all(m);
         lock_on_session_lost(m);
     }
+    if (fresh) {
+        struct timespec now;
+
+        clock_gettime(CLOCK_REALTIME, &now);
+        m->session_since_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    }
     m->session = info.session;
     m->value_size_max = info.value_size_max != 0 ? info.value_size_max : VALUE_SIZE_DEFAULT;
     m->attached = true;
     interest_attach(m, fresh);
     lock_on_attach(m);
+    events_on_attach(m);
     live(m);
 }
 
@@ -337,6 +348,7 @@ static void clean_up(struct mount *m)
     }
     event_move_settle(m);
     ephemeral_done(m);
+    control_done(m);
     notify_free(m->notify);
     replay_free(m->replay);
     free(m->request.mem);

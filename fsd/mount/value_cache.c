@@ -47,8 +47,10 @@ void value_cache_put(struct value_cache *c, struct inode *i, struct blob *value,
 bool value_cache_get(struct value_cache *c, struct inode *i, struct blob **ret)
 {
     if (!i->value_known || !i->attr_fresh || i->value_version != i->attr.version) {
+        c->misses++;
         return false;
     }
+    c->hits++;
     DL_DELETE2(c->head, i, value_prev, value_next);
     DL_APPEND2(c->head, i, value_prev, value_next);
     *ret = i->value;

@@ -11,6 +11,7 @@
  * of its node and is used only while that is the node's version. */
 struct value_cache {
     size_t size, size_max; /* bytes of values */
+    uint64_t hits, misses; /* of value_cache_get() */
     struct inode *head;    /* least recently used */
 };
 

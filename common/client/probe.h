@@ -1,5 +1,5 @@
-#ifndef ZABFS_CTL_PROBE_H
-#define ZABFS_CTL_PROBE_H
+#ifndef ZABFS_CLIENT_PROBE_H
+#define ZABFS_CLIENT_PROBE_H
 
 #include <stdint.h>
 
