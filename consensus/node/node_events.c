@@ -175,51 +175,94 @@ static int compare_ids(const void *a, const void *b)
 
 static bool is_in(const uint64_t *sorted, size_t count, uint64_t id)
 {
-    return bsearch(&id, sorted, count, sizeof(*sorted), compare_ids) != NULL;
+    return count > 0 && bsearch(&id, sorted, count, sizeof(*sorted), compare_ids) != NULL;
 }
 
-/* Sends the group that begins at `from` if a change of it is in one of the directories (NULL: of
- * all), and returns where the next begins. */
-static uint32_t repeat_group(struct node *n, struct node_conn *conn, uint32_t from,
-                             const uint64_t *sorted, size_t count)
+/* Where the group that begins at `from` ends. Whether a change of it is in one of the directories,
+ * and whether one is in another. */
+static uint32_t group_look(const struct node_window *w, uint32_t from, const uint64_t *sorted,
+                           size_t count, bool *ret_concerns, bool *ret_others)
 {
-    const struct node_window *w = &n->window;
     uint64_t index = window_at(w, from)->index;
-    bool concerns = sorted == NULL;
     uint32_t end = from;
 
+    *ret_concerns = false;
+    *ret_others = false;
     for (; end < w->count && window_at(w, end)->index == index; end++) {
         const struct node_change *c = window_at(w, end);
+        bool is_to = is_in(sorted, count, c->dir);
+        bool is_from = c->from_dir == c->dir ? is_to : is_in(sorted, count, c->from_dir);
 
-        concerns = concerns || is_in(sorted, count, c->dir) ||
-                   (c->from_dir != c->dir && is_in(sorted, count, c->from_dir));
-    }
-    for (uint32_t i = from; i < end && concerns; i++) {
-        tell_conn(n, conn, window_at(w, i)->bytes);
+        *ret_concerns = *ret_concerns || is_to || is_from;
+        *ret_others = *ret_others || !is_to || !is_from;
     }
     return end;
 }
 
+static void tell_range(struct node *n, struct node_conn *conn, uint32_t from, uint32_t end)
+{
+    for (uint32_t i = from; i < end; i++) {
+        tell_conn(n, conn, window_at(&n->window, i)->bytes);
+    }
+}
+
+static void repeated_add(struct node_attached *a, uint64_t index)
+{
+    if (a->repeated_count == a->repeated_cap) {
+        a->repeated_cap = a->repeated_cap > 0 ? 2 * a->repeated_cap : 16;
+        a->repeated = mem_realloc(a->repeated, a->repeated_cap * sizeof(*a->repeated));
+    }
+    a->repeated[a->repeated_count++] = index;
+}
+
+/* A client with many directories names them in several requests, with the same index: a group that
+ * concerns several of those comes with the first of them only. */
 int node_window_repeat(struct node *n, struct node_conn *conn, uint64_t index, const uint64_t *dirs,
                        size_t count)
 {
     const struct node_window *w = &n->window;
-    const struct node_attached *a = node_attached_find(n, conn->session);
+    struct node_attached *a = node_attached_find(n, conn->session);
+    size_t repeated_before;
     uint64_t *sorted;
-    uint32_t i, end;
+    uint32_t i, next, end;
 
     if (index < w->floor && !BUG(B25_EVENTS_LOST)) {
         return ERR_COMPACTED;
     }
+    if (index != a->repeated_from) {
+        a->repeated_from = index;
+        a->repeated_count = 0;
+    }
+    repeated_before = a->repeated_count;
     /* A session that hears of everything was told all behind where that began. */
     end = a->hears_all ? window_after(w, a->hears_all_from) : w->count;
     sorted = mem_dup(dirs, count * sizeof(*dirs));
     qsort(sorted, count, sizeof(*sorted), compare_ids);
-    for (i = window_after(w, index); i < end;) {
-        i = repeat_group(n, conn, i, sorted, count);
+    for (i = window_after(w, index); i < end; i = next) {
+        bool concerns, others;
+
+        next = group_look(w, i, sorted, count, &concerns, &others);
+        if (!concerns || is_in(a->repeated, repeated_before, window_at(w, i)->index)) {
+            continue;
+        }
+        tell_range(n, conn, i, next);
+        if (others) {
+            repeated_add(a, window_at(w, i)->index);
+        }
+    }
+    if (a->repeated_count > 0) {
+        qsort(a->repeated, a->repeated_count, sizeof(*a->repeated), compare_ids);
     }
     mem_free(sorted);
     return 0;
+}
+
+static void hear_no_more(struct node *n, struct node_attached *a)
+{
+    if (a->hears_all) {
+        a->hears_all = false;
+        DL_DELETE2(n->publish.all, a, all_prev, all_next);
+    }
 }
 
 void node_events_all(struct node *n, struct node_conn *conn, const struct request *q,
@@ -229,7 +272,7 @@ void node_events_all(struct node *n, struct node_conn *conn, const struct reques
     uint64_t from = q->u.events.index_from;
 
     if (!q->u.events.on) {
-        node_events_detach(n, a);
+        hear_no_more(n, a);
         return;
     }
     if (from == 0 || from > tree_index(n->tree)) {
@@ -239,21 +282,19 @@ void node_events_all(struct node *n, struct node_conn *conn, const struct reques
     }
     if (!a->hears_all) {
         a->hears_all = true;
+        a->hears_all_from = from;
         DL_APPEND2(n->publish.all, a, all_prev, all_next);
+    } else if (from < a->hears_all_from) {
+        a->hears_all_from = from;
     }
-    a->hears_all_from = from;
-    for (uint32_t i = window_after(&n->window, from); i < n->window.count;) {
-        i = repeat_group(n, conn, i, NULL, 0);
-    }
+    tell_range(n, conn, window_after(&n->window, from), n->window.count);
     r->u.events.index_from = from;
 }
 
-void node_events_detach(struct node *n, struct node_attached *a)
+void node_events_attached_done(struct node *n, struct node_attached *a)
 {
-    if (a->hears_all) {
-        a->hears_all = false;
-        DL_DELETE2(n->publish.all, a, all_prev, all_next);
-    }
+    hear_no_more(n, a);
+    mem_free(a->repeated);
 }
 
 void node_events_done(struct node *n)

@@ -29,7 +29,12 @@ struct node_attached {
     bool touched;            /* heard of since the last TOUCH */
     bool hears_all;          /* OP_EVENTS: in node->publish.all */
     uint64_t hears_all_from; /* it was told everything behind this index */
-    uint64_t told_group;     /* number of the last group of changes that it was told */
+    /* Indexes, rising, of groups that were repeated to it, behind `repeated_from`, and that another
+     * request of it may concern as well. */
+    uint64_t *repeated;
+    size_t repeated_count, repeated_cap;
+    uint64_t repeated_from;
+    uint64_t told_group; /* number of the last group of changes that it was told */
     struct node_attached *all_prev, *all_next;
     UT_hash_handle hh;
 };
@@ -287,7 +292,7 @@ void node_publish(struct node *n, const struct event *changes, uint32_t count); 
 void node_events_all(struct node *n, struct node_conn *conn, const struct request *q,
                      struct reply *r);
 void node_events_log(struct node *n, struct node_conn *conn, const struct request *q);
-void node_events_detach(struct node *n, struct node_attached *a);
+void node_events_attached_done(struct node *n, struct node_attached *a); /* before it is freed */
 void node_events_done(struct node *n);
 
 /* node_lock.c */

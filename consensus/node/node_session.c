@@ -63,7 +63,7 @@ void node_session_detach(struct node *n, struct node_conn *conn)
     }
     a = node_attached_find(n, conn->session);
     CHECK(a != NULL && a->conn == conn);
-    node_events_detach(n, a);
+    node_events_attached_done(n, a);
     HASH_DEL(n->attached, a);
     mem_free(a);
     interest_drop(n->interest, conn->session);

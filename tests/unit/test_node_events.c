@@ -282,7 +282,11 @@ Test(node_events, a_session_that_hears_everything_is_not_told_again_by_interest)
     assert_event(1, reply.index, TREE_ROOT_ID, "a", false);
     cr_assert_eq(0, subscribe_from(1, TREE_ROOT_ID, reply.index - 1));
     assert_nothing(1);
-    hear_all(1, true, 0);
+    hear_all(1, true, 0); /* it was told nevertheless */
+    cr_assert_eq(0, subscribe_from(1, TREE_ROOT_ID, reply.index - 1));
+    assert_nothing(1);
+    hear_all(1, false, 0);
+    hear_all(1, true, 0); /* from now on only */
     cr_assert_eq(0, subscribe_from(1, TREE_ROOT_ID, reply.index - 1));
     assert_event(1, reply.index, TREE_ROOT_ID, "a", false);
     assert_nothing(1);
@@ -304,6 +308,36 @@ Test(node_events, the_window_repeats_a_group_whole)
     assert_nothing(0);
     cr_assert_eq(0, subscribe_from(0, B, index));
     assert_event(0, index + 2, C, "y", false);
+    assert_nothing(0);
+}
+
+/* A mount with more directories than one request names asks several times. */
+Test(node_events, a_group_is_repeated_once_however_many_requests_it_concerns)
+{
+    uint64_t index = now() + 1;
+    struct event group[] = {change(index, A, "a"), change(index, B, "b")};
+
+    attach(0);
+    publish(group, 2);
+    publish_one(change(index + 1, A, "alone"));
+    publish_one(move(index + 2, C, "x", B, "y"));
+    cr_assert_eq(0, subscribe_from(0, C, index - 1));
+    assert_event(0, index + 2, B, "y", false);
+    assert_nothing(0);
+    cr_assert_eq(0, subscribe_from(0, A, index - 1));
+    assert_event(0, index, A, "a", true);
+    assert_event(0, index, B, "b", false);
+    assert_event(0, index + 1, A, "alone", false);
+    assert_nothing(0);
+    cr_assert_eq(0, subscribe_from(0, B, index - 1));
+    assert_nothing(0);
+    net_disconnect(&net, 0);
+    net_connect(&net, 0, 1);
+    cr_assert_eq(0, net_hello(&net, 0, 1, true, now()));
+    cr_assert_eq(0, subscribe_from(0, B, index - 1));
+    assert_event(0, index, A, "a", true);
+    assert_event(0, index, B, "b", false);
+    assert_event(0, index + 2, B, "y", false);
     assert_nothing(0);
 }
 
