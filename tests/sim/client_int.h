@@ -30,6 +30,7 @@ struct client_op { /* a request that awaits its answer */
     uint64_t xid;
     uint64_t session;
     uint64_t floor; /* the highest index that anybody had been told of when it was asked */
+    uint64_t past;  /* a read as of that index; 0: of now */
     uint64_t need;  /* of a read that follows a barrier: the floor of that barrier */
     uint64_t asked_us;
     uint64_t again_us;  /* to be sent again then; 0: under way */
@@ -126,6 +127,7 @@ struct record {
     bool never;    /* LOOSE: no member let it out, so it has no effect */
     uint64_t session, xid, index;
     uint64_t floor, need;
+    uint64_t past; /* a read as of that index; 0: of now */
     uint64_t asked_us, at_us;
     uint64_t dirs[2]; /* that the answer subscribes to; 0: none */
     uint64_t heard;   /* HELLO: INTEREST asks for the changes after this; 0: for none */

@@ -105,15 +105,9 @@ static const char *judge_loose(struct clients *cs, const struct record *r, bool 
 /* --- reads ----------------------------------------------------------------------------------- */
 
 /* A member forgets the past sooner or later, and so does the model. */
-static bool past_unknown(const struct clients *cs, const struct request *q, const struct reply *r)
+static bool past_unknown(const struct clients *cs, const struct record *r)
 {
-    uint64_t at = q->op == OP_LOOKUP    ? q->u.lookup.at
-                  : q->op == OP_GETATTR ? q->u.getattr.at
-                  : q->op == OP_READ    ? q->u.read.at
-                  : q->op == OP_READDIR ? q->u.readdir.at
-                                        : 0;
-
-    return at != 0 && at <= r->index && (r->err == ERR_COMPACTED || at < model_floor(cs->model));
+    return r->past != 0 && (r->err == ERR_COMPACTED || r->past < model_floor(cs->model));
 }
 
 static const char *judge_read(struct clients *cs, const struct record *r)
@@ -151,10 +145,13 @@ static const char *judge_read(struct clients *cs, const struct record *r)
         codec_message_done(&asked);
         return wrong != NULL ? client_verdict(cs, r, "locks", "%s", wrong) : NULL;
     }
-    if (past_unknown(cs, &asked.u.request, &got.u.reply)) {
+    if (r->past != 0 && r->err == 0 && r->index != r->past) {
+        wrong = client_verdict(cs, r, "read", "asked for as of %" PRIu64, r->past);
+    }
+    if (wrong != NULL || past_unknown(cs, r)) {
         codec_message_done(&got);
         codec_message_done(&asked);
-        return NULL;
+        return wrong;
     }
     model_read(cs->model, r->index, &asked.u.request, &got.u.reply, &cs->scratch);
     if (!same(r->bytes, cs->scratch.data, cs->scratch.size)) {
@@ -184,13 +181,17 @@ static void follow_interest(struct client *c, const struct record *r, bool since
     codec_message_done(&m);
 }
 
-/* A write's answer may be an old one, given again: it tells nothing of the present then. */
+/* A write's answer may be an old one, given again, and a read may ask for the past: then it tells
+ * nothing of the present. */
 static bool is_old(const struct clients *cs, const struct record *r)
 {
     const struct model_result *result;
 
-    if (!op_is_write(r->op) || client_is_local(r->err)) {
+    if (client_is_local(r->err)) {
         return false;
+    }
+    if (!op_is_write(r->op)) {
+        return r->err == 0 && r->past != 0; /* of the index that was asked for */
     }
     result = model_result(cs->model, r->session, r->xid);
     return r->sends > 1 || (result != NULL && result->entries > 1);

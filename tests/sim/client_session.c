@@ -72,6 +72,23 @@ static void op_sent(struct clients *cs, struct client *c, struct client_op *o, u
     alive(cs, c, now_us);
 }
 
+/* The index that a read names; 0: none. */
+static uint64_t past_of(const struct request *r)
+{
+    switch (r->op) {
+    case OP_LOOKUP:
+        return r->u.lookup.at;
+    case OP_GETATTR:
+        return r->u.getattr.at;
+    case OP_READ:
+        return r->u.read.at;
+    case OP_READDIR:
+        return r->u.readdir.at;
+    default:
+        return 0;
+    }
+}
+
 struct client_op *client_ask(struct clients *cs, struct client *c, struct request *r,
                              uint64_t now_us)
 {
@@ -88,6 +105,7 @@ struct client_op *client_ask(struct clients *cs, struct client *c, struct reques
         .xid = r->xid,
         .session = c->session,
         .floor = cs->told_max,
+        .past = past_of(r),
         .asked_us = now_us,
         .request = blob_new(cs->scratch.data, cs->scratch.size),
     };

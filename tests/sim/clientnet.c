@@ -219,6 +219,7 @@ void world_start(struct world *w, uint64_t seed, world_lie lie)
     struct clients_io io = {w, io_connect, io_send, io_close, io_wake};
 
     *w = (struct world){.prng = {seed}, .lie = lie};
+    w->net.history_changes = 200;
     net_start(&w->net, NODES);
     net_await_leader(&w->net);
     w->clients = clients_new(&conf, &io);

@@ -57,28 +57,13 @@ bool client_is_local(int err)
     return err == ERR_TIMEOUT || err == ERR_NO_QUORUM || err == ERR_OVERLOAD || err == ERR_NOSPACE;
 }
 
-/* Was it asked for as of an earlier index? */
-static bool is_past(const struct client_op *o)
-{
-    const struct request *q;
-    struct message m;
-    bool past;
-
-    CHECK(codec_decode(o->request->data, o->request->size, &m) == 0);
-    q = &m.u.request;
-    past = (q->op == OP_LOOKUP && q->u.lookup.at != 0) ||
-           (q->op == OP_GETATTR && q->u.getattr.at != 0) || (q->op == OP_READ && q->u.read.at != 0);
-    codec_message_done(&m);
-    return past;
-}
-
 /* The directories that an answer subscribes to. */
 static void subscribed(const struct client_op *o, const struct reply *r, uint64_t dirs[2])
 {
     const struct attr *a = NULL;
     struct message m;
 
-    if (r->err != 0) {
+    if (r->err != 0 || o->past != 0) {
         return;
     }
     if (r->op == OP_CREATE) {
@@ -86,16 +71,16 @@ static void subscribed(const struct client_op *o, const struct reply *r, uint64_
     } else if (r->op == OP_XATTRS) {
         a = &r->u.xattrs.attr;
     } else if (r->op == OP_READ) {
-        a = is_past(o) ? NULL : &r->u.read.attr;
+        a = &r->u.read.attr;
     } else if (r->op == OP_LOOKUP || r->op == OP_GETATTR || r->op == OP_SET || r->op == OP_APPEND ||
                r->op == OP_SETATTR || r->op == OP_SETXATTR) {
-        a = is_past(o) ? NULL : &r->u.attr;
+        a = &r->u.attr;
     } else if (r->op == OP_READDIR || r->op == OP_RENAME) {
         CHECK(codec_decode(o->request->data, o->request->size, &m) == 0);
         if (r->op == OP_RENAME) {
             dirs[0] = m.u.request.u.rename.dir;
             dirs[1] = m.u.request.u.rename.to_dir;
-        } else if (m.u.request.u.readdir.at == 0) {
+        } else {
             dirs[0] = m.u.request.u.readdir.dir;
         }
         codec_message_done(&m);
@@ -135,6 +120,7 @@ static void record_reply(struct clients *cs, struct client *c, const struct clie
         .index = r->index,
         .floor = o->floor,
         .need = o->need,
+        .past = o->past,
         .asked_us = o->asked_us,
         .at_us = now_us,
         .request = blob_ref(o->request),

@@ -44,6 +44,8 @@ static void make_node(struct sim_member *m, const struct store_recovered *rec, s
         /* They differ, and writes reach beyond the smallest. */
         .value_size_max = mix->clients.value_size_max * (2 + m->id % 3) / 2,
         .snapshot_entries = mix->snapshot_entries,
+        .history_changes = mix->history_changes,
+        .history_bytes = mix->history_bytes,
         .request_deadline_ms_max = OPERATION_DEADLINE_MS_MAX,
     };
     struct node_time now = member_now(m);

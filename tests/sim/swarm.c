@@ -49,6 +49,8 @@ static void draw_protocol(struct prng *p, struct sim_mix *ret)
     ret->window_size_max = PICK(p, 4096, 64 << 20, 64 << 20);
     ret->inflight_max = (uint32_t)PICK(p, 1, 2, 8, 32, ZAB_INFLIGHT_MAX);
     ret->snapshot_entries = PICK(p, 5, 20, 50, 200, 1000, 1000000);
+    ret->history_changes = (uint32_t)PICK(p, 0, 10, 300, 65536);
+    ret->history_bytes = PICK(p, 2000, 1 << 20);
     ret->segment_size =
         (uint32_t)PICK(p, STORE_SEGMENT_SIZE_MIN, STORE_SEGMENT_SIZE_MIN, 256 << 10);
 }
