@@ -1,5 +1,7 @@
 #include "series.h"
 
+#include <string.h>
+
 #include "check.h"
 #include "mem.h"
 
@@ -80,6 +82,36 @@ void series_remove(struct series *s, uint64_t key)
     s->live--;
     if (s->live * 2 < s->count) {
         close_gaps(s);
+    }
+}
+
+void series_put_back(struct series *s, uint64_t key, void *item)
+{
+    struct series_entry *gap = entry_of(s, key);
+    size_t at;
+
+    CHECK(item != NULL);
+    if (gap != NULL) {
+        CHECK(gap->item == NULL);
+        gap->item = item;
+        s->live++;
+        return;
+    }
+    if (s->count == s->cap) {
+        set_cap(s, s->cap ? 2 * s->cap : CAP_MIN);
+    }
+    at = series_place(s, key);
+    memmove(s->entries + at + 1, s->entries + at, (s->count - at) * sizeof(struct series_entry));
+    s->entries[at] = (struct series_entry){key, item};
+    s->count++;
+    s->live++;
+}
+
+void series_take_back(struct series *s, uint64_t key)
+{
+    series_remove(s, key);
+    while (s->count > 0 && s->entries[s->count - 1].item == NULL) {
+        s->count--;
     }
 }
 

@@ -22,8 +22,12 @@ struct series {
 
 void series_done(struct series *s);
 void series_append(struct series *s, uint64_t key, void *item); /* key above all in it */
-void series_remove(struct series *s, uint64_t key);             /* must be in it */
-void *series_get(const struct series *s, uint64_t key);         /* NULL: none */
+/* For undoing, last change first: an item back to where it was, and out of the last place as if
+ * it had never been there. */
+void series_put_back(struct series *s, uint64_t key, void *item);
+void series_take_back(struct series *s, uint64_t key);
+void series_remove(struct series *s, uint64_t key);     /* must be in it */
+void *series_get(const struct series *s, uint64_t key); /* NULL: none */
 
 /* Place of the first entry, gap or not, with a key above `after`; `count` if there is none. */
 size_t series_place(const struct series *s, uint64_t after);

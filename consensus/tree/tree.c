@@ -138,7 +138,8 @@ void tree_free(struct tree *t)
     mem_free(t);
 }
 
-void tree_place(struct tree *t, struct tree_node *parent, struct tree_node *n)
+/* By undoing: `n` comes back to where it was in the list. */
+static void place(struct tree *t, struct tree_node *parent, struct tree_node *n, bool undoing)
 {
     uint64_t nodes, bytes;
 
@@ -148,6 +149,8 @@ void tree_place(struct tree *t, struct tree_node *parent, struct tree_node *n)
         CHECK(n->type == NODE_FILE && parent->dir->data == NULL);
         n->cookie = 0;
         parent->dir->data = n;
+    } else if (undoing) {
+        series_put_back(&parent->dir->children, n->cookie, n);
     } else {
         series_append(&parent->dir->children, n->cookie, n);
     }
@@ -158,7 +161,7 @@ void tree_place(struct tree *t, struct tree_node *parent, struct tree_node *n)
     usage_add(parent, nodes, bytes);
 }
 
-void tree_unplace(struct tree *t, struct tree_node *n)
+static void unplace(struct tree *t, struct tree_node *n, bool undoing)
 {
     uint64_t nodes, bytes;
 
@@ -166,6 +169,8 @@ void tree_unplace(struct tree *t, struct tree_node *n)
     table_remove(&t->by_name, &n->by_name);
     if (tnode_is_data(n)) {
         n->parent->dir->data = NULL;
+    } else if (undoing) {
+        series_take_back(&n->parent->dir->children, n->cookie);
     } else {
         series_remove(&n->parent->dir->children, n->cookie);
     }
@@ -176,27 +181,73 @@ void tree_unplace(struct tree *t, struct tree_node *n)
     usage_add(n->parent, -nodes, -bytes);
 }
 
-void tree_link(struct tree *t, struct tree_node *parent, struct tree_node *n)
+void tree_place(struct tree *t, struct tree_node *parent, struct tree_node *n)
+{
+    place(t, parent, n, false);
+    journal_place(t, n);
+}
+
+void tree_unplace(struct tree *t, struct tree_node *n)
+{
+    journal_unplace(t, n);
+    unplace(t, n, false);
+}
+
+void tree_place_undo(struct tree *t, struct tree_node *n)
+{
+    unplace(t, n, true);
+}
+
+void tree_unplace_undo(struct tree *t, struct tree_node *parent, struct tree_node *n)
+{
+    place(t, parent, n, true);
+}
+
+static void count_in(struct tree *t, struct tree_node *n)
 {
     table_add(&t->by_id, &n->by_id);
     t->value_bytes += n->value != NULL ? n->value->size : 0;
     t->quota_count += quota_is_set(n);
+}
+
+static void count_out(struct tree *t, struct tree_node *n)
+{
+    CHECK(n->dir == NULL || n->dir->nodes == 0);
+    table_remove(&t->by_id, &n->by_id);
+    t->quota_count -= quota_is_set(n);
+    t->value_bytes -= n->value != NULL ? n->value->size : 0;
+}
+
+void tree_link(struct tree *t, struct tree_node *parent, struct tree_node *n)
+{
+    count_in(t, n);
     if (parent == n) {
         CHECK(t->root == NULL);
         n->parent = n;
         t->root = n;
         return;
     }
-    tree_place(t, parent, n);
+    place(t, parent, n, false);
+    journal_link(t, n);
 }
 
 void tree_unlink(struct tree *t, struct tree_node *n)
 {
-    CHECK(n->dir == NULL || n->dir->nodes == 0);
-    tree_unplace(t, n);
-    table_remove(&t->by_id, &n->by_id);
-    t->quota_count -= quota_is_set(n);
-    t->value_bytes -= n->value != NULL ? n->value->size : 0;
+    journal_unlink(t, n);
+    unplace(t, n, false);
+    count_out(t, n);
+}
+
+void tree_link_undo(struct tree *t, struct tree_node *n)
+{
+    unplace(t, n, true);
+    count_out(t, n);
+}
+
+void tree_unlink_undo(struct tree *t, struct tree_node *n)
+{
+    count_in(t, n);
+    place(t, n->parent, n, true);
 }
 
 void tnode_name_set(struct tree_node *n, struct name name)

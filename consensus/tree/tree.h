@@ -234,7 +234,9 @@ struct tree_image { /* private; copying it marks a place to go on from */
     const struct node_lock *lock;  /* of it, written last; NULL: none yet */
     const struct session *session;
     const struct slot *slot;
-    const struct blob *value; /* that the record is followed by */
+    const struct slot *slot_begun; /* written last */
+    uint32_t outcome_at;           /* next of its outcomes */
+    const struct blob *value;      /* that the record is followed by */
     int stage;
     size_t value_at;
     size_t record_at, record_size;

@@ -279,6 +279,8 @@ int op_apply(struct tree *t, const struct txn *txn, struct txn_result *ret)
         return apply_rename(t, txn, ret);
     case OP_LOCK:
         return apply_lock(t, txn, ret);
+    case OP_TXN:
+        return apply_txn(t, txn, ret);
     case OP_SETXATTR:
         return xattr_apply(t, txn, ret);
     case OP_SESSION_CLOSE:

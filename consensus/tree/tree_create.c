@@ -245,7 +245,9 @@ static void remove_one(struct tree *t, const struct txn *txn, struct tree_node *
     results_change(t, txn, n, CHANGE_REMOVE);
     digest_drop_node(t, n);
     locks_drop(t, n);
-    locks_release(t, n);
+    if (t->journal == NULL) {
+        locks_release(t, n);
+    }
     life_clear(t, n);
     tree_unlink(t, n);
     results_gone(t, n);

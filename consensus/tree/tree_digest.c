@@ -33,8 +33,14 @@ static uint64_t session_hash(const struct session *s)
 static uint64_t slot_hash(const struct session *s, const struct slot *r)
 {
     uint8_t record[RECORD_SIZE_MAX];
+    uint64_t sum = hash64(record, record_put_slot(r, record), s->info.id);
 
-    return hash64(record, record_put_slot(r, record), s->info.id);
+    for (uint32_t i = 0; i < slot_outcome_count(r); i++) {
+        const struct txn_outcome *o = &r->reply.u.txn.list[i];
+
+        sum += hash64(record, record_put_outcome(o, r->reply.xid, i, record), s->info.id);
+    }
+    return sum;
 }
 
 static uint64_t head_hash(const struct tree *t)
@@ -62,6 +68,9 @@ void digest_drop_node(struct tree *t, const struct tree_node *n)
 {
     if (t->history != NULL) {
         history_note(t, n);
+    }
+    if (t->journal != NULL) {
+        journal_fields(t, n);
     }
     t->digest -= node_hash(n);
 }

@@ -37,18 +37,28 @@ static size_t put_next_node(struct tree_image *it)
     return record_put_node(n, it->record);
 }
 
-/* A slot of the session that was begun, or the next session, or the end. */
+/* An outcome of the slot or a slot of the session that was begun, or the next session, or the end.
+ */
 static size_t put_next_of_sessions(struct tree_image *it)
 {
     const struct session *s = it->session;
-    const struct slot *r = it->slot;
+    const struct slot *r = it->slot_begun;
 
+    if (r != NULL && it->outcome_at < slot_outcome_count(r)) {
+        uint32_t step = it->outcome_at++;
+
+        return record_put_outcome(&r->reply.u.txn.list[step], r->reply.xid, step, it->record);
+    }
+    r = it->slot;
     if (r != NULL) {
         it->slot = r->next;
+        it->slot_begun = r;
+        it->outcome_at = 0;
         return record_put_slot(r, it->record);
     }
     if (s != NULL) {
         it->slot = BUG(B21_SNAPSHOT_LACKS_REPLIES) ? NULL : s->slots;
+        it->slot_begun = NULL;
         it->session = series_next(&it->tree->sessions, s->info.id);
         return record_put_session(s, it->record);
     }

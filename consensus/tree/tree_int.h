@@ -11,6 +11,7 @@
  *   tree.c          nodes: making, linking, finding, listing
  *   tree_apply.c    what each operation does
  *   tree_rename.c   ... and renames; tree_lock.c locks, tree_lockset.c how they are kept
+ *   tree_multi.c    transactions of several steps; tree_journal.c undoes them
  *   tree_result.c   the changes and grants that it leads to
  *   tree_create.c   how nodes come to be and go
  *   tree_life.c     ephemerals
@@ -94,7 +95,8 @@ struct tree_node {
 /* The reply to one request of a session, kept until the session's floor passes its xid. */
 struct slot {
     struct slot *prev, *next;
-    struct reply reply; /* of a write: owns nothing; a name in it points at `name` */
+    struct reply reply; /* of a write: owns nothing but the outcomes of a transaction, with their
+                           names behind them; another name in it points at `name` */
     char name[];
 };
 
@@ -116,6 +118,8 @@ struct tree_results { /* of the transaction applied last, see tree_result.c */
     struct tree_node **gone; /* removed by it; they keep their names */
     uint32_t gone_count, gone_cap;
     struct text_block *texts;
+    struct txn_outcome *outcomes; /* of its steps */
+    uint32_t outcome_cap;
 };
 
 struct tree {
@@ -132,6 +136,7 @@ struct tree {
     struct series sessions; /* struct session by id */
     struct table by_key;
     struct tree_results results;
+    struct tree_journal *journal; /* of the transaction that is being applied; NULL: none */
     struct tree_history *history; /* NULL: none is kept; no part of the state */
 };
 
@@ -153,6 +158,11 @@ void tree_unlink(struct tree *t, struct tree_node *n); /* not the root; keeps th
 void tree_place(struct tree *t, struct tree_node *parent, struct tree_node *n);
 void tree_unplace(struct tree *t, struct tree_node *n);
 void tnode_name_set(struct tree_node *n, struct name name); /* while it has no place; copied */
+/* These four take the last of the above back, exactly (tree_journal.c). */
+void tree_link_undo(struct tree *t, struct tree_node *n);
+void tree_unlink_undo(struct tree *t, struct tree_node *n);
+void tree_place_undo(struct tree *t, struct tree_node *n);
+void tree_unplace_undo(struct tree *t, struct tree_node *parent, struct tree_node *n);
 /* Takes over one reference. For a node that is linked, and not in the digest at the moment. */
 void tree_value_set(struct tree *t, struct tree_node *n, struct blob *value);
 void tnode_value_init(struct tree_node *n, struct blob *value); /* before it is linked */
@@ -187,6 +197,23 @@ void op_node_remove(struct tree *t, const struct txn *txn, struct tree_node *n);
 
 int apply_rename(struct tree *t, const struct txn *txn, struct txn_result *ret);
 int apply_lock(struct tree *t, const struct txn *txn, struct txn_result *ret);
+int apply_txn(struct tree *t, const struct txn *txn, struct txn_result *ret);
+
+/* --- tree_journal.c --- */
+
+void journal_begin(struct tree *t);
+void journal_commit(struct tree *t); /* it was carried out */
+void journal_undo(struct tree *t);   /* nothing of it was, results included */
+/* Notes what is about to change; only with t->journal. */
+void journal_fields(struct tree *t, const struct tree_node *n);
+/* Also without: after a node was linked or placed; before it is unlinked, leaves its place, becomes
+ * permanent, or trades its attributes for those of `from`. */
+void journal_link(struct tree *t, const struct tree_node *n);
+void journal_unlink(struct tree *t, const struct tree_node *n);
+void journal_place(struct tree *t, const struct tree_node *n);
+void journal_unplace(struct tree *t, const struct tree_node *n);
+void journal_life(struct tree *t, const struct tree_node *n);
+void journal_xattrs(struct tree *t, const struct tree_node *to, struct tree_node *from);
 
 /* --- tree_lock.c, tree_lockset.c --- */
 
@@ -223,6 +250,8 @@ struct name results_path(struct tree *t, const struct tree_node *n);
 struct event *results_change(struct tree *t, const struct txn *txn, const struct tree_node *n,
                              enum change_kind kind);
 void results_gone(struct tree *t, struct tree_node *n); /* takes over a node that was unlinked */
+void results_undo(struct tree *t); /* back to none; nodes that are gone are linked again */
+struct txn_outcome *results_outcomes(struct tree *t, uint32_t count); /* not initialised */
 void results_grant(struct tree *t, const struct tree_grant *grant);
 
 /* --- tree_life.c --- */
@@ -242,9 +271,8 @@ void xattrs_free(struct tree_xattrs *x);
 uint32_t xattrs_size(const struct tree_node *n);
 uint32_t xattrs_count(const struct tree_node *n);
 uint64_t xattrs_hash(const struct tree_node *n);
-/* The attributes of `from` in the place of those of `to`: files outside the digest, `from` unlinked
- * and `to` linked. */
-void xattrs_move(struct tree_node *to, struct tree_node *from);
+/* Two files outside the digest trade their attributes; `to` is linked, `from` is not. */
+void xattrs_move(struct tree *t, struct tree_node *to, struct tree_node *from);
 /* Adds an attribute to a node that is not linked yet; false: it cannot be the next one. Takes no
  * reference over. */
 bool xattr_load(struct tree_node *n, struct name name, struct blob *value);
@@ -276,6 +304,7 @@ void session_end(struct tree *t, struct session *s);
 /* Frees all sessions without a look at the digest. */
 void sessions_free(struct tree *t);
 void session_floor_raise(struct tree *t, struct session *s, uint64_t floor);
+uint32_t slot_outcome_count(const struct slot *r);
 const struct slot *session_slot(const struct session *s, uint64_t xid); /* NULL: none */
 void session_slot_add(struct tree *t, struct session *s, const struct reply *reply);
 
@@ -299,6 +328,7 @@ enum record_kind {
     RECORD_END = 5,
     RECORD_XATTR = 6,
     RECORD_LOCK = 7,
+    RECORD_OUTCOME = 8,
 };
 
 /* Each writes one whole record to `to`, which holds RECORD_SIZE_MAX, and returns its size. */
@@ -308,6 +338,7 @@ size_t record_put_xattr(const struct xattr *a, uint8_t *to);
 size_t record_put_lock(const struct lock_entry *e, uint8_t *to);
 size_t record_put_session(const struct session *s, uint8_t *to);
 size_t record_put_slot(const struct slot *r, uint8_t *to);
+size_t record_put_outcome(const struct txn_outcome *o, uint64_t xid, uint32_t step, uint8_t *to);
 size_t record_put_end(const struct tree *t, uint8_t *to);
 
 /* What a record says that is not in the struct it describes. */
@@ -330,6 +361,9 @@ bool record_get_xattr(const uint8_t *body, size_t size, struct name *ret, uint32
 bool record_get_lock(const uint8_t *body, size_t size, struct lock_entry *ret);
 bool record_get_session(const uint8_t *body, size_t size, struct tree_session *ret);
 bool record_get_slot(const uint8_t *body, size_t size, struct reply *ret); /* name: in `body` */
+/* The one of this request and step; name: in `body` */
+bool record_get_outcome(const uint8_t *body, size_t size, uint64_t xid, uint32_t step,
+                        struct txn_outcome *ret);
 bool record_get_end(const uint8_t *body, size_t size, struct record_end *ret);
 
 /* --- tree_loader.c --- */

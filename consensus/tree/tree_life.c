@@ -40,6 +40,7 @@ void life_clear(struct tree *t, struct tree_node *n)
     if (x == NULL || x->life == LIFE_PERMANENT) {
         return;
     }
+    journal_life(t, n);
     s = session_get(t, x->owner);
     DL_DELETE2(s->owned, n, extra->owned_prev, extra->owned_next);
     x->owner = 0;

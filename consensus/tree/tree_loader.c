@@ -33,7 +33,9 @@ struct tree_loader {
     uint32_t xattrs_left;         /* of `node` */
     struct name xattr;            /* that waits for its value, or empty; in xattr_name */
     char xattr_name[NAME_SIZE_MAX];
-    struct blob *value; /* owned; of the attribute or else of `node`, as far as it has come */
+    struct reply txn;       /* of a slot that waits for its outcomes: a list of them, owned */
+    uint32_t outcomes_have; /* of it, with their names, each owned */
+    struct blob *value;     /* owned; of the attribute or else of `node`, as far as it has come */
     size_t value_have;
     size_t record_have;
     uint8_t record[RECORD_SIZE_MAX];
@@ -52,6 +54,17 @@ const struct tree *tree_loader_tree(const struct tree_loader *l)
     return l->tree;
 }
 
+/* The slot waits no longer. */
+static void outcomes_drop(struct tree_loader *l)
+{
+    for (uint32_t i = 0; i < l->outcomes_have; i++) {
+        mem_free((void *)(uintptr_t)l->txn.u.txn.list[i].name.bytes);
+    }
+    mem_free(l->txn.u.txn.list);
+    l->txn.u.txn.list = NULL;
+    l->outcomes_have = 0;
+}
+
 void tree_loader_free(struct tree_loader *l)
 {
     if (l == NULL) {
@@ -60,6 +73,7 @@ void tree_loader_free(struct tree_loader *l)
     if (l->node != NULL) {
         tnode_free(l->node);
     }
+    outcomes_drop(l);
     blob_unref(l->value);
     tree_free(l->tree);
     mem_free(l);
@@ -224,7 +238,29 @@ static bool load_slot(struct tree_loader *l, const uint8_t *body, size_t size)
         (s->slots != NULL && s->slots->prev->reply.xid >= r.xid)) {
         return false;
     }
+    if (r.op == OP_TXN && r.err == 0 && r.u.txn.count > 0) {
+        l->txn = r;
+        l->txn.u.txn.list = mem_zalloc(r.u.txn.count * sizeof(*r.u.txn.list));
+        return true;
+    }
     session_slot_add(l->tree, s, &r);
+    return true;
+}
+
+static bool load_outcome(struct tree_loader *l, const uint8_t *body, size_t size)
+{
+    struct txn_outcome o;
+
+    if (l->txn.u.txn.list == NULL ||
+        !record_get_outcome(body, size, l->txn.xid, l->outcomes_have, &o)) {
+        return false;
+    }
+    o.name.bytes = o.name.size > 0 ? mem_dup(o.name.bytes, o.name.size) : NULL;
+    l->txn.u.txn.list[l->outcomes_have++] = o;
+    if (l->outcomes_have == l->txn.u.txn.count) {
+        session_slot_add(l->tree, l->session, &l->txn);
+        outcomes_drop(l);
+    }
     return true;
 }
 
@@ -274,7 +310,8 @@ static bool load_record(struct tree_loader *l)
     const uint8_t *body = l->record + RECORD_HEAD_SIZE;
     size_t size = l->record_have - RECORD_HEAD_SIZE;
 
-    if (l->node != NULL && l->record[0] != RECORD_XATTR) {
+    if ((l->node != NULL && l->record[0] != RECORD_XATTR) ||
+        (l->txn.u.txn.list != NULL && l->record[0] != RECORD_OUTCOME)) {
         return false;
     }
     switch ((enum record_kind)l->record[0]) {
@@ -290,6 +327,8 @@ static bool load_record(struct tree_loader *l)
         return load_session(l, body, size);
     case RECORD_SLOT:
         return load_slot(l, body, size);
+    case RECORD_OUTCOME:
+        return load_outcome(l, body, size);
     case RECORD_END:
         return load_end(l, body, size);
     default:

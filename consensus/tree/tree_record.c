@@ -20,10 +20,14 @@
  *     SESSION  id, key 16 bytes, timeout u32, xid floor, label (u8 size, bytes)
  *     SLOT     op u8, name (u8 size, bytes; of a create, else empty), xid, index, err u32; without
  *              an error, of REMOVE: id, of CREATE SET APPEND SETATTR SETXATTR RENAME: the
- *              attributes, of RENAME also merged u8 and the id that is gone, of LOCK: granted u8,
- * fence END      nodes, bytes of values, sessions, digest where a number without a type is u64. The
- * bytes of a node's value follow its record, then its extended attributes, each with its value
- * behind it, then its locks. What can be counted (children, links, what is below a directory) or
+ *              attributes, of RENAME also merged u8 and the id that is gone, of LOCK: granted u8
+ *              and fence, of TXN: err u32, failed step u32, number of outcomes u32
+ *     OUTCOME  xid, number of the step u32, id, version, name (u8 size, bytes)
+ *     END      nodes, bytes of values, sessions, digest
+ *
+ * where a number without a type is u64. The bytes of a node's value follow its record, then its
+ * extended attributes, each with its value behind it, then its locks; the outcomes of a transaction
+ * follow the slot of its reply. What can be counted (children, links, what is below a directory) or
  * follows from the rest (settings of a directory) is not stored. */
 
 static const uint8_t MAGIC[8] = {'z', 'a', 'b', 't', 'r', 'e', 'e', '2'};
@@ -233,6 +237,10 @@ size_t record_put_slot(const struct slot *slot, uint8_t *to)
         put_attr(&at, &r->u.rename.attr);
         put_u8(&at, r->u.rename.merged ? 1 : 0);
         put_u64(&at, r->u.rename.gone);
+    } else if (r->err == 0 && r->op == OP_TXN) {
+        put_u32(&at, (uint32_t)r->u.txn.err);
+        put_u32(&at, r->u.txn.failed);
+        put_u32(&at, r->u.txn.count);
     } else if (r->err == 0 && r->op == OP_LOCK) {
         put_u8(&at, r->u.lock.granted ? 1 : 0);
         put_u64(&at, r->u.lock.fence);
@@ -240,6 +248,18 @@ size_t record_put_slot(const struct slot *slot, uint8_t *to)
         put_attr(&at, &r->u.attr);
     }
     return record_close(to, RECORD_SLOT, at);
+}
+
+size_t record_put_outcome(const struct txn_outcome *o, uint64_t xid, uint32_t step, uint8_t *to)
+{
+    uint8_t *at = to + RECORD_HEAD_SIZE;
+
+    put_u64(&at, xid);
+    put_u32(&at, step);
+    put_u64(&at, o->id);
+    put_u64(&at, o->version);
+    put_text(&at, o->name.bytes, o->name.size);
+    return record_close(to, RECORD_OUTCOME, at);
 }
 
 size_t record_put_end(const struct tree *t, uint8_t *to)
@@ -452,6 +472,22 @@ static bool get_attr(struct cursor *c, struct attr *ret)
            get_i64(c, &ret->atime_ns) && get_i64(c, &ret->mtime_ns) && get_i64(c, &ret->ctime_ns);
 }
 
+/* Its outcomes come in records of their own. */
+static bool get_txn(struct cursor *c, struct reply *r)
+{
+    uint32_t err;
+
+    if (!cur_u32(c, &err) || !cur_u32(c, &r->u.txn.failed) || !cur_u32(c, &r->u.txn.count)) {
+        return false;
+    }
+    r->u.txn.err = (int)err;
+    if (!err_is_known(r->u.txn.err) || r->u.txn.failed > TXN_STEPS_MAX ||
+        r->u.txn.count > TXN_STEPS_MAX) {
+        return false;
+    }
+    return r->u.txn.err == 0 ? r->u.txn.failed == 0 : r->u.txn.failed > 0 && r->u.txn.count == 0;
+}
+
 /* What a reply without an error carries beside op, xid and index. */
 static bool get_reply_rest(struct cursor *c, struct name name, struct reply *r)
 {
@@ -461,6 +497,8 @@ static bool get_reply_rest(struct cursor *c, struct name name, struct reply *r)
         return name_check(name.bytes, name.size) == 0 && get_attr(c, &r->u.create.attr);
     case OP_REMOVE:
         return name.size == 0 && cur_u64(c, &r->u.remove.id);
+    case OP_TXN:
+        return name.size == 0 && get_txn(c, r);
     case OP_LOCK:
         return name.size == 0 && get_bool(c, &r->u.lock.granted) && cur_u64(c, &r->u.lock.fence);
     case OP_RENAME:
@@ -501,6 +539,18 @@ bool record_get_slot(const uint8_t *body, size_t size, struct reply *ret)
     }
     *ret = r;
     return true;
+}
+
+bool record_get_outcome(const uint8_t *body, size_t size, uint64_t xid, uint32_t step,
+                        struct txn_outcome *ret)
+{
+    struct cursor c = cur_make(body, size);
+    uint64_t got_xid;
+    uint32_t got_step;
+
+    return cur_u64(&c, &got_xid) && cur_u32(&c, &got_step) && cur_u64(&c, &ret->id) &&
+           cur_u64(&c, &ret->version) && get_text(&c, &ret->name) && cur_left(&c) == 0 &&
+           got_xid == xid && got_step == step;
 }
 
 bool record_get_end(const uint8_t *body, size_t size, struct record_end *ret)

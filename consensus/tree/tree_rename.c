@@ -215,7 +215,7 @@ static void merge_take(struct tree *t, struct tree_node *n, struct tree_node *go
     digest_drop_node(t, n);
     tree_value_set(t, n, blob_ref(gone->value));
     if (xattrs_count(n) > 0 || xattrs_count(gone) > 0) {
-        xattrs_move(n, gone);
+        xattrs_move(t, n, gone);
     }
     n->uid = gone->uid;
     n->gid = gone->gid;

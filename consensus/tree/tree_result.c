@@ -58,6 +58,7 @@ void results_free(struct tree *t)
     mem_free(r->gone);
     mem_free(r->changes);
     mem_free(r->grants);
+    mem_free(r->outcomes);
     *r = (struct tree_results){0};
 }
 
@@ -79,6 +80,29 @@ char *results_text(struct tree *t, size_t size)
     at = b->text + b->used;
     b->used += size;
     return at;
+}
+
+void results_undo(struct tree *t)
+{
+    struct tree_results *r = &t->results;
+
+    for (uint32_t i = 0; i < r->change_count; i++) {
+        blob_unref(r->changes[i].value);
+    }
+    r->change_count = 0;
+    r->grant_count = 0;
+    r->gone_count = 0;
+}
+
+struct txn_outcome *results_outcomes(struct tree *t, uint32_t count)
+{
+    struct tree_results *r = &t->results;
+
+    if (count > r->outcome_cap) {
+        r->outcomes = mem_realloc(r->outcomes, count * sizeof(*r->outcomes));
+        r->outcome_cap = count;
+    }
+    return r->outcomes;
 }
 
 /* Makes room for one more item of `size` bytes. */

@@ -14,10 +14,41 @@
  * the slot. Below the floor it is refused, never applied: its slot is gone, and with it the
  * knowledge whether it was applied before. */
 
+uint32_t slot_outcome_count(const struct slot *r)
+{
+    return r->reply.op == OP_TXN && r->reply.err == 0 ? r->reply.u.txn.count : 0;
+}
+
+/* A copy of the outcomes with their names behind them, in one piece. */
+static struct txn_outcome *outcomes_copy(const struct txn_outcome *list, uint32_t count)
+{
+    struct txn_outcome *copy;
+    size_t size = 0;
+    char *text;
+
+    for (uint32_t i = 0; i < count; i++) {
+        size += list[i].name.size;
+    }
+    copy = mem_alloc(count * sizeof(*copy) + size);
+    text = (char *)(copy + count);
+    for (uint32_t i = 0; i < count; i++) {
+        copy[i] = list[i];
+        copy[i].name.bytes = text;
+        if (list[i].name.size > 0) {
+            memcpy(text, list[i].name.bytes, list[i].name.size);
+            text += list[i].name.size;
+        }
+    }
+    return copy;
+}
+
 static void slot_free(struct session *s, struct slot *r)
 {
     DL_DELETE(s->slots, r);
     s->info.slot_count--;
+    if (slot_outcome_count(r) > 0) {
+        mem_free(r->reply.u.txn.list);
+    }
     mem_free(r);
 }
 
@@ -167,6 +198,9 @@ void session_slot_add(struct tree *t, struct session *s, const struct reply *rep
     if (named) {
         memcpy(r->name, reply->u.create.name.bytes, name_size);
         r->reply.u.create.name.bytes = r->name;
+    }
+    if (slot_outcome_count(r) > 0) {
+        r->reply.u.txn.list = outcomes_copy(reply->u.txn.list, reply->u.txn.count);
     }
     if (before != NULL) {
         DL_APPEND_ELEM(s->slots, before, r);

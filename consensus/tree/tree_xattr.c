@@ -232,18 +232,15 @@ bool xattr_load(struct tree_node *n, struct name name, struct blob *value)
     return true;
 }
 
-void xattrs_move(struct tree_node *to, struct tree_node *from)
+void xattrs_move(struct tree *t, struct tree_node *to, struct tree_node *from)
 {
-    struct tree_extra *x = tnode_extra(to);
+    struct tree_xattrs *had = tnode_extra(to)->xattrs;
     uint64_t more = (uint64_t)xattrs_size(from) - xattrs_size(to);
 
+    journal_xattrs(t, to, from);
     usage_add(to->parent, 0, more);
-    xattrs_free(x->xattrs);
-    x->xattrs = NULL;
-    if (from->extra != NULL) {
-        x->xattrs = from->extra->xattrs;
-        from->extra->xattrs = NULL;
-    }
+    to->extra->xattrs = tnode_extra(from)->xattrs;
+    from->extra->xattrs = had;
 }
 
 /* --- the operation --- */

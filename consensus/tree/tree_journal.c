@@ -1,0 +1,251 @@
+#include "tree_int.h"
+
+#include "mem.h"
+
+/* What a transaction of several steps has done so far, so that it can be undone: all or none.
+ *
+ * While there is a journal, every change of a node notes first what it is about to lose: the fields
+ * when the node leaves the digest, and each of the few things that change more than fields, as it
+ * happens. Undoing goes through the notes from the last to the first, so that each meets the state
+ * that it was noted in. Digest, next id and results are taken back as a whole. Removed nodes wait
+ * in the results anyway; their locks stay with them until the transaction is certain. */
+
+enum undo_kind {
+    UNDO_FIELDS,
+    UNDO_LINK,
+    UNDO_UNLINK,
+    UNDO_PLACE,
+    UNDO_UNPLACE,
+    UNDO_LIFE,
+    UNDO_XATTRS,
+};
+
+struct undo_fields {
+    uint64_t version, aversion, mzxid;
+    int64_t atime_ns, mtime_ns, ctime_ns;
+    uint32_t uid, gid;
+    uint16_t mode;
+    uint64_t create_count, cversion, pzxid; /* of a directory */
+    struct blob *value;                     /* one reference */
+};
+
+struct undo {
+    enum undo_kind kind;
+    struct tree_node *node;
+    union {
+        struct undo_fields fields;
+        struct {
+            struct tree_node *parent;
+            uint64_t cookie;
+            struct name name; /* it stays until the next transaction */
+        } place;
+        struct {
+            uint64_t owner;
+            enum node_life life;
+            bool by_rule;
+        } life;
+        struct tree_node *from; /* UNDO_XATTRS */
+    } was;
+};
+
+struct tree_journal {
+    struct undo *list;
+    size_t count, cap;
+    uint64_t digest, node_id_next;
+};
+
+void journal_begin(struct tree *t)
+{
+    struct tree_journal *j = mem_zalloc(sizeof(*j));
+
+    j->digest = t->digest;
+    j->node_id_next = t->node_id_next;
+    t->journal = j;
+}
+
+/* Ends it and returns it, so that nothing is noted of what follows. */
+static struct tree_journal *journal_end(struct tree *t)
+{
+    struct tree_journal *j = t->journal;
+
+    t->journal = NULL;
+    return j;
+}
+
+static void journal_free(struct tree_journal *j)
+{
+    for (size_t i = 0; i < j->count; i++) {
+        if (j->list[i].kind == UNDO_FIELDS) {
+            blob_unref(j->list[i].was.fields.value);
+        }
+    }
+    mem_free(j->list);
+    mem_free(j);
+}
+
+static struct undo *note(struct tree *t, enum undo_kind kind, const struct tree_node *n)
+{
+    struct tree_journal *j = t->journal;
+    struct undo *u;
+
+    if (j->count == j->cap) {
+        j->cap = j->cap > 0 ? 2 * j->cap : 16;
+        j->list = mem_realloc(j->list, j->cap * sizeof(*j->list));
+    }
+    u = &j->list[j->count++];
+    *u = (struct undo){.kind = kind, .node = (struct tree_node *)(uintptr_t)n};
+    return u;
+}
+
+void journal_fields(struct tree *t, const struct tree_node *n)
+{
+    note(t, UNDO_FIELDS, n)->was.fields = (struct undo_fields){
+        .version = n->version,
+        .aversion = n->aversion,
+        .mzxid = n->mzxid,
+        .atime_ns = n->atime_ns,
+        .mtime_ns = n->mtime_ns,
+        .ctime_ns = n->ctime_ns,
+        .uid = n->uid,
+        .gid = n->gid,
+        .mode = n->mode,
+        .create_count = n->dir != NULL ? n->dir->create_count : 0,
+        .cversion = n->dir != NULL ? n->dir->cversion : 0,
+        .pzxid = n->dir != NULL ? n->dir->pzxid : 0,
+        .value = blob_ref(n->value),
+    };
+}
+
+void journal_link(struct tree *t, const struct tree_node *n)
+{
+    if (t->journal != NULL) {
+        note(t, UNDO_LINK, n);
+    }
+}
+
+void journal_unlink(struct tree *t, const struct tree_node *n)
+{
+    if (t->journal != NULL) {
+        note(t, UNDO_UNLINK, n);
+    }
+}
+
+void journal_place(struct tree *t, const struct tree_node *n)
+{
+    if (t->journal != NULL) {
+        note(t, UNDO_PLACE, n);
+    }
+}
+
+void journal_unplace(struct tree *t, const struct tree_node *n)
+{
+    struct undo *u;
+
+    if (t->journal != NULL) {
+        u = note(t, UNDO_UNPLACE, n);
+        u->was.place.parent = n->parent;
+        u->was.place.cookie = n->cookie;
+        u->was.place.name = results_name(t, tree_node_name(n));
+    }
+}
+
+void journal_life(struct tree *t, const struct tree_node *n)
+{
+    struct undo *u;
+
+    if (t->journal != NULL) {
+        u = note(t, UNDO_LIFE, n);
+        u->was.life.owner = n->extra->owner;
+        u->was.life.life = (enum node_life)n->extra->life;
+        u->was.life.by_rule = n->extra->by_rule;
+    }
+}
+
+void journal_xattrs(struct tree *t, const struct tree_node *to, struct tree_node *from)
+{
+    if (t->journal != NULL) {
+        note(t, UNDO_XATTRS, to)->was.from = from;
+    }
+}
+
+/* --- undoing --------------------------------------------------------------------------------- */
+
+static void undo_fields(struct tree *t, struct tree_node *n, struct undo_fields *was)
+{
+    n->version = was->version;
+    n->aversion = was->aversion;
+    n->mzxid = was->mzxid;
+    n->atime_ns = was->atime_ns;
+    n->mtime_ns = was->mtime_ns;
+    n->ctime_ns = was->ctime_ns;
+    n->uid = was->uid;
+    n->gid = was->gid;
+    n->mode = was->mode;
+    if (n->dir != NULL) {
+        n->dir->create_count = was->create_count;
+        n->dir->cversion = was->cversion;
+        n->dir->pzxid = was->pzxid;
+    }
+    if (n->value != was->value) {
+        tree_value_set(t, n, blob_ref(was->value));
+    }
+}
+
+static void undo(struct tree *t, struct undo *u)
+{
+    struct tree_node *n = u->node;
+
+    switch (u->kind) {
+    case UNDO_FIELDS:
+        undo_fields(t, n, &u->was.fields);
+        break;
+    case UNDO_LINK:
+        life_clear(t, n);
+        tree_link_undo(t, n);
+        tnode_free(n);
+        break;
+    case UNDO_UNLINK:
+        tree_unlink_undo(t, n);
+        break;
+    case UNDO_PLACE:
+        tree_place_undo(t, n);
+        break;
+    case UNDO_UNPLACE:
+        tnode_name_set(n, u->was.place.name);
+        n->cookie = u->was.place.cookie;
+        tree_unplace_undo(t, u->was.place.parent, n);
+        break;
+    case UNDO_LIFE:
+        life_set(n, session_get(t, u->was.life.owner), u->was.life.life, u->was.life.by_rule);
+        break;
+    case UNDO_XATTRS:
+        xattrs_move(t, n, u->was.from);
+        break;
+    }
+}
+
+void journal_undo(struct tree *t)
+{
+    struct tree_journal *j = journal_end(t);
+
+    for (size_t i = j->count; i-- > 0;) {
+        undo(t, &j->list[i]);
+    }
+    t->digest = j->digest;
+    t->node_id_next = j->node_id_next;
+    results_undo(t);
+    history_forget_entry(t);
+    journal_free(j);
+}
+
+void journal_commit(struct tree *t)
+{
+    struct tree_journal *j = journal_end(t);
+
+    for (size_t i = 0; i < j->count; i++) {
+        if (j->list[i].kind == UNDO_UNLINK) {
+            locks_release(t, j->list[i].node);
+        }
+    }
+    journal_free(j);
+}
