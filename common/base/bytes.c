@@ -62,18 +62,26 @@ void buf_put_u64(struct buf *b, uint64_t v)
     buf_put(b, at, sizeof(at));
 }
 
+/* Spelled out, because compilers make one store of this, and not of a loop: records of nodes are
+ * written for every change, and that was a third of the time of one. */
 void bytes_set_u32(uint8_t *at, uint32_t v)
 {
-    for (int i = 0; i < 4; i++) {
-        at[i] = (uint8_t)(v >> (8 * i));
-    }
+    at[0] = (uint8_t)v;
+    at[1] = (uint8_t)(v >> 8);
+    at[2] = (uint8_t)(v >> 16);
+    at[3] = (uint8_t)(v >> 24);
 }
 
 void bytes_set_u64(uint8_t *at, uint64_t v)
 {
-    for (int i = 0; i < 8; i++) {
-        at[i] = (uint8_t)(v >> (8 * i));
-    }
+    at[0] = (uint8_t)v;
+    at[1] = (uint8_t)(v >> 8);
+    at[2] = (uint8_t)(v >> 16);
+    at[3] = (uint8_t)(v >> 24);
+    at[4] = (uint8_t)(v >> 32);
+    at[5] = (uint8_t)(v >> 40);
+    at[6] = (uint8_t)(v >> 48);
+    at[7] = (uint8_t)(v >> 56);
 }
 
 uint32_t bytes_get_u32(const uint8_t *at)

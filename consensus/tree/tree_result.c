@@ -133,12 +133,27 @@ struct name results_name(struct tree *t, struct name name)
     return (struct name){text, name.size};
 }
 
+/* As tree_node_path(), for every change of a node: written once, at its place. */
 struct name results_path(struct tree *t, const struct tree_node *dir)
 {
-    char path[PATH_SIZE_MAX];
-    size_t size = tree_node_path(t, dir->id, path);
+    const struct tree_node *n;
+    size_t size = 0;
+    char *text, *at;
 
-    return results_name(t, (struct name){path, (uint32_t)size});
+    for (n = dir; n->parent != n; n = n->parent) {
+        size += (size_t)n->name_size + 1;
+    }
+    if (size > PATH_SIZE_MAX) {
+        return (struct name){0};
+    }
+    text = results_text(t, size);
+    at = text + size;
+    for (n = dir; n->parent != n; n = n->parent) {
+        at -= n->name_size;
+        memcpy(at, n->name, n->name_size);
+        *--at = '/';
+    }
+    return (struct name){text, (uint32_t)size};
 }
 
 struct event *results_change(struct tree *t, const struct txn *txn, const struct tree_node *n,
