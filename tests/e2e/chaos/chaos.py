@@ -20,7 +20,7 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from world import BIN, World, check, clean, take_open_call  # noqa: E402
+from world import BIN, World, check, clean  # noqa: E402
 from nemesis import HARMS, Nemesis  # noqa: E402
 from zabfs import Failure  # noqa: E402
 
@@ -97,7 +97,7 @@ def end_workers(world):
     for w in world.workers:
         code = w.end(CALL_S_MAX)
         check(code == 0, f"{w.name}: exit {code}")
-        take_open_call(w.history())
+        w.close_history()
 
 
 def paths_in(directory):
@@ -145,6 +145,7 @@ def finish(world, nemesis):
     end_workers(world)
     world.converge(60)
     tree = world.compare_mounts()
+    world.judge_guards()
     status = world.status()
     world.end()
     one = next(iter(status.values()))

@@ -5,6 +5,7 @@ it touches the machine's own network. Names carry a random tag, so that runs do 
 happens to this process, a guardian (clean()) ends all processes of the run, unmounts, and removes the
 namespaces.
 """
+import collections
 import json
 import os
 import random
@@ -15,11 +16,14 @@ import sys
 import tempfile
 import time
 
+from guard import judge_guards
+
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from zabfs import BIN, REPORT, ZABCTL, Failure, check, wait_until  # noqa: E402
 
 WORKER = os.path.join(BIN, "..", "tests", "e2e", "chaos_worker")
 FAULTDISK = os.path.join(BIN, "..", "tests", "e2e", "libfaultdisk.so")
+GUARD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guard.py")
 PEER_PORT, CLIENT_PORT = 2190, 2191
 SNAPSHOT_ENTRIES = 12000  # one or two in a round: the judge needs a log that no peer's snapshot cut
 MODES = {"d": "local", "l": "linearizable"}
@@ -216,7 +220,7 @@ class Mount(Process):
         self.n, self.mode = n, mode
         self.path = world.path(f"{mode}{n}")
         os.mkdir(self.path)
-        for name in ("v", "x", "d", "q", ".zabfs"):
+        for name in ("v", "x", "d", "q", "g", ".zabfs"):
             os.symlink(name, os.path.join(self.path, name))
         servers = [f"{world.net.address(i)}:{CLIENT_PORT}" for i in world.numbers(n)]
         if mode == "d":
@@ -266,7 +270,32 @@ class Worker(Process):
 
     def kill(self):
         super().kill()
+        self.close_history()
+
+    def close_history(self):
         take_open_call(self.history())
+
+
+class GuardWorker(Worker):
+    """Works with locks, ephemerals, renames and transactions; see guard.py."""
+
+    def __init__(self, world, mount, seed, pause_ms):
+        super().__init__(world, mount, seed, 0)
+        self.name = f"guard-{mount.mode}{mount.n}"
+        self.pause_ms = pause_ms
+
+    def start(self):
+        self.world.procs += 1
+        self.proc = self.world.procs
+        self.argv = [sys.executable, "-B", GUARD, self.mount.path, self.history(), str(self.proc),
+                     str(self.seed + self.proc), str(self.pause_ms)]
+        Process.start(self)
+
+    def history(self):
+        return self.world.path("guards", str(self.proc))
+
+    def close_history(self):
+        pass
 
 
 def take_open_call(path):
@@ -299,13 +328,14 @@ class World:
             [sys.executable, "-B", os.path.join(os.path.dirname(os.path.abspath(__file__)), "chaos.py"),
              "--clean", self.top] + (["--keep"] if keep else []),
             stdin=subprocess.PIPE, start_new_session=True)
-        for name in ("run", "conf", "data", "log", "history"):
+        for name in ("run", "conf", "data", "log", "history", "guards"):
             os.mkdir(self.path(name))
         self.net = Network(os.path.basename(self.top), count)
         self.members = {n: Member(self, n) for n in self.numbers()}
         self.mounts = [Mount(self, n, mode) for n in self.numbers() for mode in "dl"]
         self.workers = [Worker(self, m, random.randrange(1 << 30), pause_ms * 1000)
                         for m in self.mounts for _ in range(workers_per_mount)]
+        self.workers += [GuardWorker(self, m, random.randrange(1 << 30), pause_ms) for m in self.mounts]
 
     def path(self, *names):
         return os.path.join(self.top, *names)
@@ -332,6 +362,10 @@ class World:
             os.mkdir(first.name_of(name))
         for n in range(3):
             os.close(os.open(first.name_of("v", f"v{n}"), os.O_CREAT | os.O_WRONLY, 0o644))
+        for name in ("", "left", "right", "here", "left/ball"):
+            os.mkdir(first.name_of("g", name))
+        for name in ("lock0", "lock1", "log0", "log1", "a", "b"):
+            os.close(os.open(first.name_of("g", name), os.O_CREAT | os.O_WRONLY, 0o644))
         self.barriers()
         for w in self.workers:
             w.start()
@@ -373,12 +407,40 @@ class World:
     def shown(self, mount):
         """All that a mount shows of the directories that the workers use."""
         tree = {}
-        for d in "vxdq":
+        for d in "vxdqg":
             for name in os.listdir(mount.name_of(d)):
                 path = mount.name_of(d, name)
+                if os.path.isdir(path):
+                    tree[f"{d}/{name}"] = tuple(sorted(os.listdir(path)))
+                    continue
                 with open(path, "rb", buffering=0) as f:
                     tree[f"{d}/{name}"] = (f.read(), os.stat(path).st_ino)
         return tree
+
+    def judge_guards(self):
+        """What the guards' calls say against what their files hold at the end."""
+        first = self.mounts[0]
+
+        def content(name):
+            with open(first.name_of("g", name), "rb") as f:
+                return f.read()
+        try:
+            wait_until(lambda: not os.listdir(first.name_of("g", "here")), 40, "no ephemeral is left")
+        except Failure:
+            pass  # said below
+        directory = self.path("guards")
+        counts = collections.Counter()
+        findings = judge_guards([os.path.join(directory, name) for name in os.listdir(directory)],
+                                {name: content(name) for name in ("log0", "log1")},
+                                os.listdir(first.name_of("g", "here")), counts)
+        if content("a") != content("b"):
+            findings.append(f"half a transaction: {content('a')} and {content('b')}")
+        balls = [d for d in ("left", "right") if "ball" in os.listdir(first.name_of("g", d))]
+        if len(balls) != 1:
+            findings.append(f"the directory that is renamed is in {balls}")
+        ended = {key: count for key, count in sorted(counts.items()) if key[1] != "-"}
+        print("  guards: " + ", ".join(f"{kind} {code} {count}" for (kind, code), count in ended.items()))
+        check(not findings, "guards: " + "; ".join(findings[:10]))
 
     def compare_mounts(self):
         self.barriers()
