@@ -368,6 +368,21 @@ def config(lab):
     follower.wait_lines(lambda lines: lines == ["color = red"] + ["color = blue"] * 1000, "the second")
 
 
+def poll(lab):
+    with open(lab.path(1, "light"), "w") as f:
+        f.write("off\n")
+    lab.e.barriers()
+    watchers = [lab.start("poll.py", lab.path(n, "light")) for n in (2, 3, 1)]
+    for w in watchers:
+        w.wait_lines(lambda lines: lines == ["off"], "the first value")
+    watchers[1].kill()
+    for i in range(5):
+        with open(lab.path(1, "light"), "w") as f:
+            f.write(f"on {i}\n")
+        for w in watchers[0], watchers[2]:
+            w.wait_lines(lambda lines: lines[-1] == f"on {i}", f"value {i}")
+
+
 # --- a whole mount dies: what was held through it goes when its session expires
 
 
@@ -398,7 +413,7 @@ def dead_mount(lab):
 
 
 CASES = [lock, lock_create, rwlock, semaphore, leader, members, registry, queue, barrier, double_barrier,
-         counter, pubsub, config, dead_mount]
+         counter, pubsub, config, poll, dead_mount]
 
 
 def test(e):
