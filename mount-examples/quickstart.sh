@@ -65,6 +65,7 @@ lines_are() { [ "$(printf '%s\n' "$output" | grep -c .)" -eq "$1" ]; }
 
 stop() {
     [ -z "${watcher:-}" ] || kill "$watcher" 2>/dev/null || true
+    [ -z "${holder:-}" ] || kill "$holder" 2>/dev/null || true
     rm -rf "$scratch"
     if [ "$check" = yes ]; then
         zabctl dev down --dir "$dir" >/dev/null 2>&1 || true
@@ -114,6 +115,35 @@ run 'for m in 1 2 3; do
     ( set -C; echo "m$m" > ensemble/m$m/demo/lock ) 2>/dev/null && echo "m$m has the lock" &
   done; wait'
 expect 'exactly one got it, on the whole ensemble' lines_are 1
+
+title 'A lock, and a file that is there as long as a process'
+show '( exec 9>> ensemble/m1/demo/file.lock; flock 9; exec 8> ensemble/m1/demo/worker1@; exec sleep 1000 ) &'
+(
+    exec 9>>"$dir/m1/demo/file.lock"
+    flock 9
+    exec 8>"$dir/m1/demo/worker1@"
+    exec sleep 1000
+) &
+holder=$!
+for _ in $(seq 100); do
+    [ -e "$dir/m1/demo/worker1" ] && break
+    sleep 0.1
+done
+run 'sync ensemble/m2/.zabfs/sync; ls ensemble/m2/demo/worker1'
+run 'flock -n ensemble/m2/demo/file.lock echo "it is mine" || echo "somebody has it"'
+expect 'a process that uses m1 has the lock on m2, too' is 'somebody has it'
+show 'kill -9 $!'
+kill -9 "$holder"
+wait "$holder" 2>/dev/null || true
+holder=
+run 'flock ensemble/m2/demo/file.lock echo "it is mine"; sync ensemble/m2/.zabfs/sync; ls ensemble/m2/demo | grep worker'
+expect 'both went with their holder' is 'it is mine'
+
+title 'A rename, of a directory with all that is in it'
+run 'mkdir ensemble/m1/demo/next; echo blue > ensemble/m1/demo/next/color; echo round > ensemble/m1/demo/next/shape'
+run 'mv ensemble/m1/demo/next ensemble/m1/demo/current; sync ensemble/m2/.zabfs/sync'
+run 'cat ensemble/m2/demo/current/*'
+expect 'all of it, in one step' lines_are 2
 
 title 'Numbered creates: a name that ends in # gets the next number'
 run 'mkdir ensemble/m1/demo/queue; sync ensemble/m?/.zabfs/sync'
@@ -181,6 +211,7 @@ else
     cat <<EOF
 
 The ensemble is still running: try things in ensemble/m1, ensemble/m2 and ensemble/m3.
+mount-examples/*.sh are small scripts for locks, elections, queues and more.
 To stop it:  sudo build/bin/zabctl dev down --dir ensemble     (what was written stays)
 To start it: sudo build/bin/zabctl dev up --dir ensemble
 EOF
