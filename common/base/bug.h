@@ -85,7 +85,33 @@
       "Raft dissertation 6.3")                                                                     \
     X(X18_EVENT_AFTER_REPLY, "a reply overtakes the event of the change it shows",                 \
       "ZooKeeper, ordering of watches")                                                            \
-    X(X19_LOCAL_CLOCK, "each member stamps what it applies with its own clock", "own")
+    X(X19_LOCAL_CLOCK, "each member stamps what it applies with its own clock", "own")             \
+    X(X20_EPHEMERAL_STAYS, "all but the first ephemeral outlive their session", "ZOOKEEPER-2774")  \
+    X(X21_EPHEMERAL_OF_ANOTHER, "a session takes ephemerals of the next one along",                \
+      "ZOOKEEPER-1208, ephemerals and reconnects")                                                 \
+    X(X22_TWO_HOLDERS, "an exclusive lock is granted beside a shared one", "own")                  \
+    X(X23_FENCE_OF_QUESTION, "the fence of a lock that was waited for is that of the question",    \
+      "Kleppmann 2016, how to do distributed locking")                                             \
+    X(X24_NOBODY_WOKEN, "the end of a session frees its locks, and nobody that waits gets them",   \
+      "own")                                                                                       \
+    X(X25_LOCK_STAYS, "the end of a session leaves its locks", "own")                              \
+    X(X26_OVERTAKES, "who asks for a lock overtakes those that wait", "own")                       \
+    X(X27_MOVE_HEARD_BY_ONE, "a move is told only where it went to, not where it came from",       \
+      "own")                                                                                       \
+    X(X28_GROUP_TORN, "of the changes of one entry each session is told those it subscribed to",   \
+      "own")                                                                                       \
+    X(X29_APPEND_TWICE, "an append that is sent again is appended again", "Kafka, KIP-98")         \
+    X(X30_RESUMES_LATE, "who resumes the stream of all changes misses the first", "own")           \
+    X(X31_QUOTA_KEPT, "what a removed file took is not given back to the quota",                   \
+      "ZOOKEEPER-451, 3301")                                                                       \
+    X(X32_RULE_IGNORED, "a numbered name is permanent in a directory of ephemerals", "own")        \
+    X(X33_RULE_STAYS, "what was ephemeral by rule stays so when it is published by a rename",      \
+      "own")                                                                                       \
+    X(X34_PAST_IS_NOW, "a read of the past shows what is there now", "own")                        \
+    X(X35_CLOSE_TAKES_OTHERS, "closing what was replaced removes what has its name now", "own")    \
+    X(X36_MERGE_KEEPS_ATTRIBUTES, "a file that is replaced keeps its own attributes", "own")       \
+    X(X37_ONE_GRANT_TOLD, "of several that get a lock at once only the first is told", "own")      \
+    X(X38_EXCHANGE_TOLD_HALF, "of two nodes that change places one is told", "own")
 
 #define BUG_ENUM_ENTRY(id, what, source) BUG_##id,
 enum bug { BUG_NONE, BUG_LIST(BUG_ENUM_ENTRY) BUG_COUNT };

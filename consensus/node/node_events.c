@@ -141,7 +141,7 @@ void node_publish(struct node *n, const struct event *changes, uint32_t count)
         const struct event *e = &changes[i];
 
         interest_each(n->interest, e->dir, tell_session, n);
-        if (e->kind == CHANGE_MOVE && e->from_dir != e->dir) {
+        if (e->kind == CHANGE_MOVE && e->from_dir != e->dir && !BUG(X27_MOVE_HEARD_BY_ONE)) {
             interest_each(n->interest, e->from_dir, tell_session, n);
         }
     }
@@ -156,6 +156,11 @@ void node_publish(struct node *n, const struct event *changes, uint32_t count)
         codec_encode_event(&n->scratch, &changes[i]);
         bytes = blob_new(n->scratch.data, n->scratch.size);
         window_push(&n->window, &changes[i], bytes);
+        if (BUG(X28_GROUP_TORN) && i > 0) {
+            n->publish.group++;
+            n->publish.told_count = 0;
+            interest_each(n->interest, changes[i].dir, tell_session, n);
+        }
         for (uint32_t k = 0; k < n->publish.told_count; k++) {
             tell_conn(n, n->publish.told[k], bytes);
         }
@@ -287,7 +292,8 @@ void node_events_all(struct node *n, struct node_conn *conn, const struct reques
     } else if (from < a->hears_all_from) {
         a->hears_all_from = from;
     }
-    tell_range(n, conn, window_after(&n->window, from), n->window.count);
+    tell_range(n, conn, window_after(&n->window, from) + (BUG(X30_RESUMES_LATE) ? 1 : 0),
+               n->window.count);
     r->u.events.index_from = from;
 }
 

@@ -235,6 +235,9 @@ void tree_unlink(struct tree *t, struct tree_node *n)
 {
     journal_unlink(t, n);
     unplace(t, n, false);
+    if (BUG(X31_QUOTA_KEPT) && n->value != NULL) {
+        usage_add(n->parent, 0, n->value->size);
+    }
     count_out(t, n);
 }
 

@@ -257,6 +257,9 @@ static int apply_session_close(struct tree *t, const struct txn *txn, struct txn
     }
     ret->session_gone = s->info.id;
     life_end(t, txn, s);
+    if (BUG(X21_EPHEMERAL_OF_ANOTHER) && series_next(&t->sessions, s->info.id) != NULL) {
+        life_end(t, txn, series_next(&t->sessions, s->info.id));
+    }
     locks_end(t, s);
     session_end(t, s);
     return 0;
@@ -306,6 +309,10 @@ static void apply_of_session(struct tree *t, const struct txn *txn, struct txn_r
         return;
     }
     slot = BUG(B23_RETRY_REPEATS) ? NULL : session_slot(s, txn->request.xid);
+    if (slot != NULL && BUG(X29_APPEND_TWICE) && txn->request.op == OP_APPEND) {
+        ret->reply.err = op_apply(t, txn, ret);
+        return;
+    }
     if (slot != NULL) {
         ret->reply = slot->reply;
         ret->duplicate = true;

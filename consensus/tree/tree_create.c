@@ -84,7 +84,8 @@ static void create_life(struct tree *t, const struct txn *txn, const struct tree
 {
     enum node_life life = txn->request.u.create.life;
     bool by_rule = life == LIFE_PERMANENT && n->type == NODE_FILE &&
-                   !name_is_data(tree_node_name(n)) && dir->dir->settings.rule != LIFE_PERMANENT;
+                   !name_is_data(tree_node_name(n)) && dir->dir->settings.rule != LIFE_PERMANENT &&
+                   !(BUG(X32_RULE_IGNORED) && (txn->request.u.create.flags & CREATE_SEQUENTIAL));
     struct session *s = session_get(t, txn->session);
 
     if (by_rule) {
@@ -212,7 +213,8 @@ static int remove_find(const struct tree *t, const struct request *r, struct tre
         return ERR_BUSY;
     }
     n = tnode_child(t, dir, r->u.remove.name);
-    if (n == NULL || (r->u.remove.id != 0 && r->u.remove.id != n->id)) {
+    if (n == NULL ||
+        (r->u.remove.id != 0 && r->u.remove.id != n->id && !BUG(X35_CLOSE_TAKES_OTHERS))) {
         return ERR_NOENT;
     }
     *ret = n;

@@ -77,6 +77,12 @@ void life_end(struct tree *t, const struct txn *txn, struct session *s)
     for (i = 0; i < count; i++) {
         struct tree_node *dir = list[i]->parent;
 
+        if (BUG(X20_EPHEMERAL_STAYS) && i > 0) {
+            digest_drop_node(t, list[i]);
+            life_clear(t, list[i]);
+            digest_add_node(t, list[i]);
+            continue;
+        }
         digest_drop_node(t, dir);
         op_node_remove(t, txn, list[i]);
         op_dir_changed(t, dir);

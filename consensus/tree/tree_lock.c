@@ -54,6 +54,9 @@ static bool overlap(const struct lock *a, const struct lock *b)
 
 bool locks_conflict(const struct lock *a, const struct lock *b)
 {
+    if (BUG(X22_TWO_HOLDERS) && a->type != b->type) {
+        return false;
+    }
     return overlap(a, b) && (a->type == LOCK_TYPE_EXCLUSIVE || b->type == LOCK_TYPE_EXCLUSIVE);
 }
 
@@ -82,7 +85,7 @@ const struct node_lock *lock_obstacle(const struct lock_world *w, const struct l
     const struct node_lock *in_way = held_obstacle(w, h, lock);
     const struct node_lock *q;
 
-    if (in_way != NULL || passes(h, lock->kind)) {
+    if (in_way != NULL || passes(h, lock->kind) || (BUG(X26_OVERTAKES) && question == NULL)) {
         return in_way;
     }
     for (q = w->queue; q != NULL && q != question; q = q->next) {
@@ -127,7 +130,7 @@ static bool are_neighbours(const struct lock *a, const struct lock *b)
            (b->end != UINT64_MAX && b->end + 1 == a->start);
 }
 
-static void grant(struct tree *t, struct lock_holder *h, const struct lock *asked)
+static void grant(struct tree *t, struct lock_holder *h, const struct lock *asked, uint64_t fence)
 {
     struct lock lock = *asked;
     struct node_lock *own, *next;
@@ -141,8 +144,8 @@ static void grant(struct tree *t, struct lock_holder *h, const struct lock *aske
             locks_let_go(t, own);
         }
     }
-    locks_hold(t, h, &lock, t->index);
-    digest_set_fence(t, h->on->node, t->index);
+    locks_hold(t, h, &lock, fence);
+    digest_set_fence(t, h->on->node, fence);
 }
 
 /* By how much the number of locks grows when the holder's range is replaced; LOCK_TYPE_NONE: when
@@ -181,6 +184,7 @@ static void serve(struct tree *t, struct tree_locks *l, enum lock_kind kind, str
         struct lock_holder *h = q->holder;
         struct lock lock = q->lock;
         struct node_lock *next = q->next;
+        uint64_t asked = q->index;
 
         if (lock.start > freed.end || lock.end < freed.start) {
             q = next;
@@ -192,7 +196,7 @@ static void serve(struct tree *t, struct tree_locks *l, enum lock_kind kind, str
                 next = w->queue == q ? q->next : w->queue;
             }
             locks_dequeue(t, h);
-            grant(t, h, &lock);
+            grant(t, h, &lock, BUG(X23_FENCE_OF_QUESTION) ? asked : t->index);
             results_grant(t, &(struct tree_grant){
                                  .session = h->key.session,
                                  .node = l->node->id,
@@ -287,7 +291,7 @@ static void lock_take(struct tree *t, struct lock_holder *h, const struct lock *
         if (h->held != NULL && lock->type == LOCK_TYPE_SHARED) {
             range_add(&freed, lock); /* it may be weaker than what it replaces */
         }
-        grant(t, h, lock);
+        grant(t, h, lock, t->index);
     } else {
         if (lock->kind == LOCK_KIND_FLOCK && h->held != NULL) {
             range_add(&freed, lock);
@@ -393,6 +397,7 @@ static void leave_node(struct tree *t, struct lock_holder **list, size_t count)
         }
         locks_holder_settle(t, list[i]);
     }
+    freed.any = freed.any && !BUG(X24_NOBODY_WOKEN);
     serve(t, l, kind, freed);
     locks_settle(t, l);
 }
@@ -404,7 +409,7 @@ void locks_end(struct tree *t, struct session *s)
     size_t count, from, to = 0;
 
     DL_COUNT2(s->holders, h, count, of_next);
-    if (count == 0) {
+    if (count == 0 || BUG(X25_LOCK_STAYS)) {
         return;
     }
     list = mem_alloc(count * sizeof(struct lock_holder *));

@@ -162,7 +162,7 @@ static void dirs_add(struct tree *t, const struct rename *r)
  * ephemeral is published by this, and stays. */
 static void settle(struct tree *t, struct tree_node *n, struct tree_node *dir, struct name name)
 {
-    if (n->extra != NULL && n->extra->by_rule) {
+    if (n->extra != NULL && n->extra->by_rule && !BUG(X33_RULE_STAYS)) {
         life_clear(t, n);
     }
     tnode_name_set(n, name);
@@ -193,7 +193,9 @@ static void rename_exchange(struct tree *t, const struct txn *txn, const struct 
     settle(t, r->other, r->from, r->from_name);
     dirs_add(t, r);
     change_move(t, txn, r->moved, r->from, r->from_name);
-    change_move(t, txn, r->other, r->to, r->to_name);
+    if (!BUG(X38_EXCHANGE_TOLD_HALF)) {
+        change_move(t, txn, r->other, r->to, r->to_name);
+    }
 }
 
 static void rename_move(struct tree *t, const struct txn *txn, const struct rename *r)
@@ -214,7 +216,7 @@ static void merge_take(struct tree *t, struct tree_node *n, struct tree_node *go
 {
     digest_drop_node(t, n);
     tree_value_set(t, n, blob_ref(gone->value));
-    if (xattrs_count(n) > 0 || xattrs_count(gone) > 0) {
+    if ((xattrs_count(n) > 0 || xattrs_count(gone) > 0) && !BUG(X36_MERGE_KEEPS_ATTRIBUTES)) {
         xattrs_move(t, n, gone);
     }
     n->uid = gone->uid;

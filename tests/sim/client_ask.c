@@ -14,27 +14,32 @@ bool client_has(const struct clients *cs, enum clients_feature feature)
 
 /* --- ephemerals ------------------------------------------------------------------------------ */
 
-static void ephemeral_drop(struct client *c, uint32_t at)
+void client_own(struct client *c, const struct reply *r)
 {
-    c->ephemerals[at] = c->ephemerals[--c->ephemeral_count];
-}
+    const struct attr *a = &r->u.create.attr;
+    struct client_own *own = &c->own[c->own_count];
 
-void client_own(struct client *c, const struct attr *a)
-{
-    if (a->life != LIFE_PERMANENT && a->owner == c->session &&
-        c->ephemeral_count < CLIENT_EPHEMERALS_MAX) {
-        c->ephemerals[c->ephemeral_count++] = a->id;
+    if (a->life != LIFE_PERMANENT && a->owner == c->session && c->own_count < CLIENT_OWN_MAX &&
+        r->u.create.name.size <= sizeof(own->name)) {
+        *own = (struct client_own){.id = a->id, .dir = a->parent, .size = r->u.create.name.size};
+        memcpy(own->name, r->u.create.name.bytes, own->size);
+        c->own_count++;
     }
 }
 
-/* What a mount does when the open file that made it is closed. */
+/* What a mount does when the open file that made it is closed: wherever it is, or where it was. */
 static void ask_close(struct clients *cs, struct client *c, uint64_t now_us)
 {
     struct request r = {.op = OP_REMOVE};
-    uint32_t at = client_roll(c, c->ephemeral_count);
+    struct client_own *own = &c->own[client_roll(c, c->own_count)];
+    struct client_own closed = *own;
 
-    r.u.remove.id = c->ephemerals[at];
-    ephemeral_drop(c, at);
+    *own = c->own[--c->own_count];
+    r.u.remove.id = closed.id;
+    if (client_roll(c, 2) == 0) {
+        r.u.remove.dir = closed.dir;
+        r.u.remove.name = (struct name){closed.name, closed.size};
+    }
     client_ask(cs, c, &r, now_us);
 }
 
@@ -44,8 +49,7 @@ void client_ask_ephemeral(struct clients *cs, struct client *c, uint64_t now_us)
     char text[CLIENT_NAME_MAX];
     struct blob *value = client_value(cs, c);
 
-    if (c->ephemeral_count > CLIENT_EPHEMERALS_MAX / 2 ||
-        (c->ephemeral_count > 0 && client_roll(c, 2) == 0)) {
+    if (c->own_count > CLIENT_OWN_MAX / 2 || (c->own_count > 0 && client_roll(c, 2) == 0)) {
         blob_unref(value);
         ask_close(cs, c, now_us);
         return;

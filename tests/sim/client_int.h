@@ -21,7 +21,7 @@ enum {
     EXTRAS_MAX = 64,
     TOLD_MAX = 64,
     CLIENT_NAME_MAX = 300,
-    CLIENT_EPHEMERALS_MAX = 8,
+    CLIENT_OWN_MAX = 8,
     CLIENT_LOCKS_MAX = 6,
 };
 
@@ -44,6 +44,12 @@ struct interest_set { /* directories of which every change after an index must h
     uint64_t *dirs;
     uint64_t *since;
     uint64_t count, cap, since_cap;
+};
+
+struct client_own { /* an ephemeral that it made */
+    uint64_t id, dir;
+    uint32_t size;
+    char name[40];
 };
 
 struct client_lock { /* that it asked for at some time */
@@ -86,8 +92,8 @@ struct client {
     uint64_t sync_need;           /* the next request is to be a read that shows this; 0: none */
     bool probe_write, probe_sync; /* still to be done */
     uint64_t values;              /* written, makes them unique */
-    uint64_t ephemerals[CLIENT_EPHEMERALS_MAX]; /* of its session, as far as it remembers */
-    uint32_t ephemeral_count;
+    struct client_own own[CLIENT_OWN_MAX]; /* of its session, as far as it remembers */
+    uint32_t own_count;
     struct client_lock locks[CLIENT_LOCKS_MAX];
     uint32_t lock_next;
     bool wants_all; /* subscribes to the changes of all directories */
@@ -223,7 +229,7 @@ struct blob *client_value(struct clients *cs, struct client *c);
 /* --- client_ask.c --- */
 
 bool client_has(const struct clients *cs, enum clients_feature feature);
-void client_own(struct client *c, const struct attr *a); /* an ephemeral that it made */
+void client_own(struct client *c, const struct reply *r); /* a CREATE that it asked for */
 void client_ask_ephemeral(struct clients *cs, struct client *c, uint64_t now_us);
 void client_ask_rename(struct clients *cs, struct client *c, uint64_t now_us);
 void client_ask_xattr(struct clients *cs, struct client *c, uint64_t now_us);

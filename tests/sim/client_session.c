@@ -197,7 +197,7 @@ void client_session_lost(struct clients *cs, struct client *c, uint64_t now_us)
     c->open_us = 0;
     c->dir_count = 0;
     c->sync_need = 0;
-    c->ephemeral_count = 0;
+    c->own_count = 0;
 }
 
 static void hello_record(struct clients *cs, struct client *c, const struct reply *r,

@@ -249,7 +249,7 @@ static void ask_alone(struct clients *cs, struct client *c, uint64_t now_us)
     if (kind == 0) {
         r.op = OP_SESSION_CLOSE;
     } else if (kind < 5) { /* stay away, at times for so long that the session expires */
-        uint64_t away_ms = client_roll(c, cs->conf.session_timeout_ms) * (kind < 3 ? 3 : 1) / 2;
+        uint64_t away_ms = client_roll(c, cs->conf.session_timeout_ms) * (kind < 3 ? 5 : 1) / 2;
 
         client_leave(cs, c, now_us, 1000 * away_ms);
         return;
@@ -437,7 +437,7 @@ void client_learn(struct clients *cs, struct client *c, const struct reply *r)
         break;
     case OP_CREATE:
         know(cs, &r->u.create.attr);
-        client_own(c, &r->u.create.attr);
+        client_own(c, r);
         remember_extra(cs, r->u.create.attr.parent, r->u.create.name, r->u.create.attr.type);
         break;
     case OP_REMOVE:
