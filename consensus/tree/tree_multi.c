@@ -267,7 +267,7 @@ int apply_txn(struct tree *t, const struct txn *txn, struct txn_result *ret)
     reply->u.txn.failed = err != 0 ? i : 0;
     reply->u.txn.count = err != 0 ? 0 : i;
     reply->u.txn.list = err != 0 ? NULL : list;
-    if (err != 0) {
+    if (err != 0 && !BUG(X39_TXN_HALF)) {
         journal_undo(t);
     } else {
         journal_commit(t);

@@ -18,6 +18,7 @@ static void to_member(struct world *w, uint32_t client, uint64_t conn, struct bl
     cr_assert_eq(0, codec_decode(bytes->data, bytes->size, &m));
     if (m.u.request.op == OP_SYNC) {
         w->sync_told[client] = w->told;
+        w->sync_xid[client] = m.u.request.xid;
     }
     codec_message_done(&m);
     cr_assert(w->queue_count < QUEUE_MAX);
@@ -213,8 +214,7 @@ void world_start(struct world *w, uint64_t seed, world_lie lie)
         .value_size_max = 9000,
         .names = 6,
         .session_timeout_ms = 4000,
-        .features = 1 << CLIENTS_EPHEMERALS | 1 << CLIENTS_XATTRS | 1 << CLIENTS_RENAMES |
-                    1 << CLIENTS_LOCKS | 1 << CLIENTS_EVENTS | 1 << CLIENTS_PAST,
+        .features = CLIENTS_FEATURES_ALL,
     };
     struct clients_io io = {w, io_connect, io_send, io_close, io_wake};
 

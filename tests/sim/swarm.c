@@ -68,11 +68,6 @@ static void draw_speed(struct prng *p, struct sim_mix *ret)
     ret->disk_spread_us = (uint32_t)PICK(p, 100, 2000, 2 * fast_us);
 }
 
-enum {
-    CLIENTS_READY = 1 << CLIENTS_EPHEMERALS | 1 << CLIENTS_XATTRS | 1 << CLIENTS_RENAMES |
-                    1 << CLIENTS_LOCKS | 1 << CLIENTS_EVENTS | 1 << CLIENTS_PAST
-};
-
 static void draw_clients(struct prng *p, uint64_t seed, struct sim_mix *ret)
 {
     ret->clients = (struct clients_conf){
@@ -85,7 +80,7 @@ static void draw_clients(struct prng *p, uint64_t seed, struct sim_mix *ret)
         .names = (uint32_t)PICK(p, 2, 8, 40),
         .session_timeout_ms = (uint32_t)PICK(p, 1000, 3000, 10000),
     };
-    ret->clients.features = (uint32_t)prng_next(p) & CLIENTS_READY;
+    ret->clients.features = (uint32_t)prng_next(p) & CLIENTS_FEATURES_ALL;
     for (uint32_t i = 0; i < ret->member_count; i++) {
         ret->clients.members[i] = i + 1;
     }

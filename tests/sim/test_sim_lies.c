@@ -28,7 +28,9 @@ static bool is_event(const struct message *m)
     X(an_older_state, "session-order", is_ok(m, OP_GETATTR) && w->seen[client] > 9, r->index = 9)  \
     X(an_index_to_come, "ledger", is_ok(m, OP_SYNC), r->index = w->ledger.count + 1000)            \
     X(a_barrier_that_waits_for_nothing, "barrier",                                                 \
-      is_ok(m, OP_SYNC) && w->seen[client] < w->sync_told[client], r->index = w->seen[client])     \
+      is_ok(m, OP_SYNC) && r->xid == w->sync_xid[client] &&                                        \
+          w->seen[client] < w->sync_told[client],                                                  \
+      r->index = w->seen[client])                                                                  \
     X(a_hidden_node, "read", is_ok(m, OP_LOOKUP), r->err = ERR_NOENT)                              \
     X(a_node_that_is_gone, "read",                                                                 \
       m->kind == MESSAGE_REPLY && r->op == OP_READ && r->err == ERR_NOENT, r->err = ERR_ISDIR)     \
