@@ -1,7 +1,7 @@
 /* Members that answer, refuse, fall silent, hang up, forget the session and talk nonsense at
  * random, and an owner that submits, cancels and closes at random. Whatever happens, each request
- * ends exactly once, with a code its case allows, and nothing is leaked. A failure prints its seed.
- */
+ * ends exactly once, with a code its case allows, and nothing is leaked. A write that ends with "no
+ * quorum" was refused by every member that got it, each time. A failure prints its seed. */
 #include "test_client_fixture.h"
 
 #include "prng.h"
@@ -14,13 +14,54 @@ struct chaos {
     struct prng prng;
     struct outcome outcomes[REQUESTS];
     uint64_t xids[REQUESTS];
+    bool is_write[REQUESTS];
     int submitted;
+    bool refused[SERVERS][NOTES_MAX];
 };
 
 static bool is_allowed(int err)
 {
     return err == 0 || err == ERR_TIMEOUT || err == ERR_NO_QUORUM || err == ERR_INTR ||
            err == ERR_EXPIRED || err == ERR_CLOSED || err == ERR_NOENT;
+}
+
+/* The first request of the stream of now; frames of an older one are not noted any more. */
+static int first_note(const struct server *sv)
+{
+    int note = sv->count;
+
+    while (note > 0 && sv->notes[note - 1].op != OP_HELLO) {
+        note--;
+    }
+    return note;
+}
+
+/* Answers an old request, perhaps of another stream, perhaps ended; refuses only what has come on
+ * this one. */
+static void member_answers(struct chaos *c, struct server *sv)
+{
+    int note = (int)prng_below(&c->prng, (uint64_t)sv->count);
+
+    if (sv->notes[note].op == OP_HELLO) {
+        return;
+    }
+    if (prng_below(&c->prng, 2) == 0) {
+        reply_to(sv, note, ERR_NOENT, 1);
+    } else if (!sv->answer && note >= first_note(sv)) {
+        c->refused[sv - c->f.servers][note] = true;
+        reply_to(sv, note, ERR_NO_QUORUM, 1);
+    }
+}
+
+/* A refusal is the member's word that this copy has no effect, and never will. */
+static void check_refused(const struct chaos *c, int request)
+{
+    for (int k = 0; k < SERVERS; k++) {
+        for (int note = 0; note < c->f.servers[k].count; note++) {
+            cr_assert(c->f.servers[k].notes[note].xid != c->xids[request] || c->refused[k][note],
+                      "xid %lu was not refused", c->xids[request]);
+        }
+    }
 }
 
 static void member_acts(struct chaos *c, struct server *sv)
@@ -47,12 +88,10 @@ static void member_acts(struct chaos *c, struct server *sv)
         sv->answer = !sv->answer;
         break;
     case 5:
-        if (sv->count > 0) { /* an old one, perhaps of another stream, perhaps ended */
-            int note = (int)prng_below(&c->prng, (uint64_t)sv->count);
-
-            if (sv->notes[note].op != OP_HELLO) {
-                reply_to(sv, note, ERR_NOENT, 1);
-            }
+    case 6:
+    case 7:
+        if (sv->count > 0) {
+            member_answers(c, sv);
         }
         break;
     default:
@@ -69,6 +108,7 @@ static void owner_acts(struct chaos *c)
         enum op op = ops[prng_below(&c->prng, 5)];
 
         c->xids[i] = submit(&c->f, op, 1 + (uint32_t)prng_below(&c->prng, 200), &c->outcomes[i]);
+        c->is_write[i] = op_is_write(op);
         c->submitted++;
     }
     if (i > 0 && prng_below(&c->prng, 20) == 0) {
@@ -102,6 +142,9 @@ static void chaos_run(uint64_t seed)
     cr_assert_eq(ended, c->submitted, "seed %lu", seed);
     for (int i = 0; i < c->submitted; i++) {
         cr_assert(is_allowed(c->outcomes[i].err), "seed %lu: %d", seed, c->outcomes[i].err);
+        if (c->is_write[i] && c->outcomes[i].err == ERR_NO_QUORUM) {
+            check_refused(c, i);
+        }
     }
     teardown(f);
     mem_free(c);
