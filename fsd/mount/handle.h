@@ -29,6 +29,7 @@ struct handle {
     /* Reading: what the file was when it was opened. */
     struct blob *snapshot;
     bool snapshot_old; /* an append or a cut through this handle came after it */
+    bool read_to_end;  /* by the last read */
 
     /* Writing, see op_write.c. */
     bool writable;

@@ -1,5 +1,6 @@
-/* Opening and reading. An open file shows one version, whole, from when it was opened; the kernel's
- * page cache is not used, because it would share pages and the size between versions.
+/* Opening and reading. An open file shows one version, whole, from when it was opened until it was
+ * read to its end; the kernel's page cache is not used, because it would share pages and the size
+ * between versions.
  *
  * Happy path: OPEN takes the value from the mount's cache, or reads it from the member, and keeps a
  * reference; READ serves slices of it.
@@ -8,6 +9,7 @@
  * the path up again). */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 
 #include "blob.h"
 #include "call.h"
@@ -119,6 +121,7 @@ static void serve(struct call *c)
     size_t size;
 
     handle_content(c->handle, &bytes, &size);
+    c->handle->read_to_end = c->offset + c->size >= size;
     if (c->offset >= size) {
         call_reply_bytes(c, NULL, 0);
         return;
@@ -151,6 +154,56 @@ static void read_now(struct call *c)
     call_submit(c, &(struct request){.op = OP_READ, .u.read.id = c->inode->id}, on_read_value);
 }
 
+/* What a reader sees is one version, until it has seen the end of it. Then it goes on with what was
+ * appended since, as `tail -f` does; and if it begins anew, it sees the newest version. */
+static bool looks_again(const struct handle *h, uint64_t offset)
+{
+    const struct inode *i = h->inode;
+
+    return h->read_to_end && !h->writable && !i->removed && i->attr.version > h->version &&
+           (offset == 0 || offset >= (h->snapshot != NULL ? h->snapshot->size : 0));
+}
+
+static bool goes_on(const struct blob *old, const struct blob *new)
+{
+    return old == NULL ||
+           (new != NULL &&new->size >= old->size &&memcmp(new->data, old->data, old->size) == 0);
+}
+
+static void serve_newest(struct call *c, struct blob *value, uint64_t version)
+{
+    struct handle *h = c->handle;
+
+    if (c->offset == 0 || goes_on(h->snapshot, value)) {
+        blob_ref(value);
+        blob_unref(h->snapshot);
+        h->snapshot = value;
+        h->version = version;
+    }
+    serve(c);
+}
+
+static void on_newest(struct call *c, const struct reply *r)
+{
+    if (r->err != 0) {
+        call_reply_err(c, r->err);
+        return;
+    }
+    learn_value(c->m, c->inode, r);
+    serve_newest(c, r->u.read.value, r->u.read.attr.version);
+}
+
+static void newest_now(struct call *c)
+{
+    struct blob *value = NULL;
+
+    if (value_cache_get(&c->m->values, c->inode, &value)) {
+        serve_newest(c, value, c->inode->attr.version);
+    } else {
+        call_submit(c, &(struct request){.op = OP_READ, .u.read.id = c->inode->id}, on_newest);
+    }
+}
+
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
     struct mount *m = fuse_req_userdata(req);
@@ -169,6 +222,8 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
         control_read(c);
     } else if ((h->snapshot_old && !h->stage.active) || poll_wants_newest(h, c->offset)) {
         linear_begin(c, read_now);
+    } else if (h->kind == HANDLE_FILE && looks_again(h, (uint64_t)offset)) {
+        linear_begin(c, newest_now);
     } else {
         serve(c);
     }
