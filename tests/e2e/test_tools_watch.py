@@ -1,5 +1,5 @@
 """What waits for changes: tail -f and inotifywait -m -r of what another mount writes, the two masks that
-systemd's path units watch with, make's and find's view of time, and the locks of flock(1), fcntl and
+systemd's path units watch with, make's and find's view of time, and the locks of flock(1) and
 dotlockfile between two mounts.
 """
 import os
@@ -135,9 +135,6 @@ def flock_between(e):
     """flock(1): who waits on m2 goes on when m1 has let go; -n and -w do not wait."""
     write(e.path(1, "lock"), b"")
     e.barrier(2)
-    holder = Program("flock", e.path(1, "lock"), "sh", "-c", "echo has; read -r x")
-    # The holder's shell reads our standard input: none, so it is kept by a pipe.
-    holder.stop()
     holder = subprocess.Popen(["flock", e.path(1, "lock"), "sh", "-c", "echo has; read -r x"],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     check(holder.stdout.readline() == b"has\n", "m1 has the lock")
@@ -154,13 +151,18 @@ def flock_between(e):
 
 
 def dotlockfile(e):
-    """It makes its lock by link(2), and by O_EXCL where that is refused."""
-    lock = e.path(1, "mail.lock")
-    take = ["dotlockfile", "-l", "-r", "0"]
-    r = subprocess.run([*take, lock], capture_output=True, text=True, timeout=60)
-    e.barrier(2)
-    other = subprocess.run([*take, e.path(2, "mail.lock")], capture_output=True, text=True, timeout=60)
-    return r, other
+    """It, lockfile(1) and lockfile-create lock by link(2), which is refused: they say so, and leave
+    nothing behind. What stands in for them is an exclusive create."""
+    os.mkdir(e.path(1, "mail"))
+    for n in (1, 2):
+        r = subprocess.run(["dotlockfile", "-l", "-r", "0", e.path(n, "mail", "lock")], timeout=60)
+        check(r.returncode == 4, f"dotlockfile on m{n}: exit {r.returncode}")
+        e.barriers()
+    check(os.listdir(e.path(1, "mail")) == [], "nothing is left")
+    instead = ["bash", "-c", "set -C; : > \"$1\"", "sh"]
+    ends = [subprocess.run([*instead, e.path(n, "mail", "lock")], stderr=subprocess.DEVNULL, timeout=30).returncode
+            for n in (1, 2)]
+    check(ends == [0, 1], f"an exclusive create on m1 and m2: {ends}")
 
 
 def test(e):
@@ -172,7 +174,7 @@ def test(e):
     path_unit(e)
     make(e)
     flock_between(e)
-    print(dotlockfile(e))
+    dotlockfile(e)
     print("tail -f, inotifywait, path units, make and flock(1) see what other mounts do")
 
 
