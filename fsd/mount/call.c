@@ -42,6 +42,9 @@ void call_end(struct call *c)
     if (c->to_dir != NULL) {
         inode_unpin(&m->inodes, c->to_dir);
     }
+    if (c->local != NULL) {
+        local_unpin(&m->locals, c->local);
+    }
     mem_free(c->name);
     mem_free(c->to_name);
     blob_unref(c->data);

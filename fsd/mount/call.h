@@ -25,10 +25,11 @@ struct call {
     struct fuse_file_info fi;
 
     /* What an operation remembers between its steps. */
-    char *name;           /* owned */
-    struct inode *to_dir; /* of a rename; held */
-    char *to_name;        /* owned */
-    struct blob *data;    /* owned reference */
+    char *name;               /* owned */
+    struct inode *to_dir;     /* of a rename; held */
+    char *to_name;            /* owned */
+    struct local_file *local; /* held; see local_rename.c */
+    struct blob *data;        /* owned reference */
     uint64_t offset;
     size_t size;
     uint32_t flags;

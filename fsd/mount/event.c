@@ -72,7 +72,9 @@ static void on_create(struct change *ch)
 {
     const struct event *e = ch->e;
     struct inode *other = inode_child(ch->dir, e->name.bytes, e->name.size);
-    bool own = ch->own != NULL && is_name(e->name, ch->own->name); /* else it was a template */
+    /* The kernel knows of it by this name, unless that was a template. */
+    bool own =
+        ch->own != NULL && (is_name(e->name, ch->own->name) || is_name(e->name, ch->own->to_name));
 
     if (other != NULL && other != ch->node) {
         inode_detach(other); /* it went while nobody told us */
@@ -99,6 +101,9 @@ static void on_remove(struct change *ch)
         if (ch->node->lock_owners != NULL) {
             lock_on_remove(ch->m, ch->node);
         }
+    }
+    if (ch->e->attr.type == NODE_DIR) {
+        local_drop_dir(&ch->m->locals, ch->e->attr.id);
     }
     if (ch->dir->kernel_refs > 0 && (ch->own == NULL || is_unsettled(ch))) {
         repeat(ch, REPLAY_REMOVE);

@@ -42,6 +42,9 @@ void handle_free(struct mount *m, struct handle *h)
     if (h->inode != NULL) {
         inode_unpin(&m->inodes, h->inode);
     }
+    if (h->local != NULL) {
+        local_unpin(&m->locals, h->local);
+    }
     mem_free(h);
 }
 

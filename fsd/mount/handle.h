@@ -8,6 +8,7 @@ enum handle_kind {
     HANDLE_FILE,
     HANDLE_DIR,
     HANDLE_CONTROL, /* a file or directory of .zabfs, see control.h; `snapshot` is its text */
+    HANDLE_LOCAL,   /* see local.h */
     HANDLE_REPLAY,  /* opened by a replay helper: carries nothing */
 };
 
@@ -23,8 +24,9 @@ struct dir_page { /* one answer to READDIR, served in pieces */
 /* An open file description of the kernel's; fi->fh points to it. */
 struct handle {
     enum handle_kind kind;
-    struct inode *inode;    /* held; NULL for HANDLE_CONTROL and HANDLE_REPLAY */
-    uint32_t session_count; /* of the mount when it was opened; a later session ended it */
+    struct inode *inode;      /* held; of HANDLE_FILE and HANDLE_DIR, else NULL */
+    struct local_file *local; /* held; of HANDLE_LOCAL, else NULL */
+    uint32_t session_count;   /* of the mount when it was opened; a later session ended it */
 
     /* Reading: what the file was when it was opened. */
     struct blob *snapshot;

@@ -25,6 +25,8 @@ static const char help[] =
     "  -o session_timeout=SECONDS  until the ensemble takes a silent mount for dead (10)\n"
     "  -o reads=local|linearizable  what this mount's member knows (local), or all that was\n"
     "                            committed anywhere before; an error if that cannot be known\n"
+    "  -o local=GLOB:GLOB:...    files that stay in this mount's memory, and are nobody else's;\n"
+    "                            empty for none (.*.sw?:.*.sw?x:*~:4913:.#*:#*#)\n"
     "  -o helpers=N              processes that repeat remote changes for inotify (4)\n"
     "  -o log=FILE, log_level=error|warn|info|debug, pidfile=FILE\n"
     "  -o ro, noexec, noatime, ...  as for mount(8)\n";

@@ -10,6 +10,7 @@
 
 #include "client.h"
 #include "inode.h"
+#include "local.h"
 #include "notify.h"
 #include "options.h"
 #include "replay.h"
@@ -22,6 +23,7 @@
  *   op_*.c          what each request does
  *   event*.c        changes that the member tells of
  *   lock.c          locks, until the ensemble has decided
+ *   local*.c        files that only this mount has
  *   linear.c        reads that must not be old
  *   interest.c      which directories it tells of
  *   notify.c        the thread that drops what the kernel cached
@@ -82,6 +84,7 @@ struct mount {
 
     struct inodes inodes;
     struct value_cache values;
+    struct locals locals;
     struct call *calls;       /* that wait for the ensemble, by xid */
     struct call *interrupted; /* earliest first */
     uv_timer_t interrupt_timer;
@@ -125,10 +128,7 @@ double inode_stat(const struct mount *m, const struct inode *i, struct stat *ret
 void inode_entry(struct mount *m, struct inode *i, struct fuse_entry_param *ret);
 
 /* The inode that a request of the kernel is about; NULL: none. */
-static inline struct inode *inode_of(struct mount *m, fuse_ino_t ino)
-{
-    return inode_current(inode_find(&m->inodes, ino));
-}
+struct inode *inode_of(struct mount *m, fuse_ino_t ino);
 
 /* --- operations ------------------------------------------------------------------------------ */
 

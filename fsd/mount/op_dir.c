@@ -10,6 +10,7 @@
 #include "err.h"
 #include "limits.h"
 #include "mem.h"
+#include "op_local.h"
 
 enum { COOKIE_FIRST = 2 }; /* offsets 1 and 2 are those after "." and "..", cookies follow */
 
@@ -93,6 +94,9 @@ static bool put_entry(struct listing *l, const struct dirent_plus *d, uint64_t i
 
     memcpy(name, d->name.bytes, d->name.size);
     name[d->name.size] = '\0';
+    if (local_child(&m->locals, l->c->inode->id, name) != NULL) {
+        return true; /* hidden by a file that only this mount has */
+    }
     if (l->c->flags == 0) {
         attr_to_stat(&d->attr, &e.attr);
         return put(l, name, &e, (off_t)d->cookie + COOKIE_FIRST);
@@ -109,11 +113,51 @@ static bool put_entry(struct listing *l, const struct dirent_plus *d, uint64_t i
     return fit;
 }
 
+/* Files that only this mount has come behind all others, at offsets that are their ids. */
+static void put_locals(struct listing *l, uint64_t offset)
+{
+    const struct inode *dir = l->c->inode;
+    struct mount *m = l->c->m;
+    struct local_file *f;
+
+    while ((f = local_next(&m->locals, dir->id, offset)) != NULL) {
+        struct fuse_entry_param e;
+
+        op_local_entry(f, &e);
+        if (!put(l, f->place.name, &e, (off_t)f->id)) {
+            local_kernel_forget(&m->locals, f, 1);
+            return;
+        }
+        if (l->c->flags != 0) {
+            inode_ids_add(&l->given, f->id);
+        } else {
+            local_kernel_forget(&m->locals, f, 1); /* a plain listing gives no references */
+        }
+        offset = f->id;
+    }
+}
+
 static void take_back(struct mount *m, const struct inode_ids *given)
 {
     for (size_t n = 0; n < given->count; n++) {
-        inode_kernel_forget(&m->inodes, inode_find(&m->inodes, given->ids[n]), 1);
+        if (!op_local_forget(m, given->ids[n], 1)) {
+            inode_kernel_forget(&m->inodes, inode_find(&m->inodes, given->ids[n]), 1);
+        }
     }
+}
+
+/* False: there is no room for all of them. */
+static bool put_entries(struct listing *l, uint64_t offset)
+{
+    const struct dir_page *p = &l->c->handle->page;
+
+    for (uint32_t n = 0; n < p->count; n++) {
+        if (p->entries[n].cookie + COOKIE_FIRST > offset &&
+            !put_entry(l, &p->entries[n], p->index)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Answers from the page that the handle keeps. */
@@ -123,13 +167,8 @@ static void answer(struct call *c)
     struct listing l = {.c = c, .bytes = mem_alloc(c->size), .cap = c->size};
     uint64_t offset = c->offset;
 
-    if (put_dots(&l, &offset)) {
-        for (uint32_t n = 0; n < p->count; n++) {
-            if (p->entries[n].cookie + COOKIE_FIRST > offset &&
-                !put_entry(&l, &p->entries[n], p->index)) {
-                break;
-            }
-        }
+    if (put_dots(&l, &offset) && put_entries(&l, offset) && p->end) {
+        put_locals(&l, offset);
     }
     if (fuse_reply_buf(c->req, l.bytes, l.used) != 0) {
         take_back(c->m, &l.given);

@@ -10,6 +10,7 @@
 #include "limits.h"
 #include "mem.h"
 #include "name.h"
+#include "op_local.h"
 #include "replay_serve.h"
 #include "times.h"
 
@@ -54,6 +55,16 @@ void inode_entry(struct mount *m, struct inode *i, struct fuse_entry_param *ret)
             ? CACHE_TIMEOUT_S
             : 0;
     inode_kernel_ref(i);
+}
+
+struct inode *inode_of(struct mount *m, fuse_ino_t ino)
+{
+    if (local_has(ino)) {
+        const struct local_file *f = local_find(&m->locals, ino);
+
+        return f != NULL ? inode_current(f->became) : NULL;
+    }
+    return inode_current(inode_find(&m->inodes, ino));
 }
 
 void op_refuse(fuse_req_t req, int err_no)
@@ -113,7 +124,8 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct inode *dir;
     struct call *c;
 
-    if (replay_serve_lookup(m, req, parent, name) || control_lookup(m, req, parent, name)) {
+    if (replay_serve_lookup(m, req, parent, name) || control_lookup(m, req, parent, name) ||
+        op_local_lookup(m, req, parent, name)) {
         return;
     }
     dir = inode_find(&m->inodes, parent);
@@ -130,11 +142,17 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void forget(struct mount *m, fuse_ino_t ino, uint64_t count)
 {
-    struct inode *i = inode_find(&m->inodes, ino);
+    struct inode *i;
 
     if (control_has(ino)) {
         control_forget(m, ino, count);
-    } else if (i != NULL) {
+        return;
+    }
+    if (op_local_forget(m, ino, count)) {
+        return;
+    }
+    i = inode_find(&m->inodes, ino);
+    if (i != NULL) {
         inode_kernel_forget(&m->inodes, i, count);
     }
 }
@@ -204,7 +222,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct handle *h = handle_of(fi);
     struct inode *i;
 
-    if (replay_serve_getattr(m, req, ino)) {
+    if (replay_serve_getattr(m, req, ino) || op_local_getattr(m, req, ino)) {
         return;
     }
     if (control_has(ino)) {
@@ -293,7 +311,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct
     uint32_t mask = setattr_mask(set);
     struct call *c;
 
-    if (replay_serve_setattr(m, req, ino)) {
+    if (replay_serve_setattr(m, req, ino) || op_local_setattr(m, req, ino, st, set)) {
         return;
     }
     if (control_has(ino)) {

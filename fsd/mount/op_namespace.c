@@ -10,6 +10,7 @@
 #include "ephemeral.h"
 #include "err.h"
 #include "name.h"
+#include "op_local.h"
 #include "replay_serve.h"
 
 /* A session that ended leaves open whether the change was made: unlike for an open file, ESTALE
@@ -127,6 +128,10 @@ static void create(fuse_req_t req, fuse_ino_t parent, const char *name, struct c
         op_refuse(req, control_refusal(m, parent));
         return;
     }
+    if (what.type != NODE_DIR &&
+        op_local_make(m, req, parent, name, what.mode, what.target, what.fi)) {
+        return;
+    }
     if (m->options->read_only) {
         op_refuse(req, EROFS);
         return;
@@ -212,7 +217,8 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, uin
     struct inode *dir = inode_find(&m->inodes, parent);
     struct call *c;
 
-    if (replay_serve_remove(m, req, parent, name)) {
+    if (replay_serve_remove(m, req, parent, name) ||
+        (flags & REMOVE_DIR ? op_local_rmdir : op_local_unlink)(m, req, parent, name)) {
         return;
     }
     if (dir == NULL || control_has(parent) || (parent == TREE_ROOT_ID && control_is_name(name))) {

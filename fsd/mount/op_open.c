@@ -16,6 +16,7 @@
 #include "control.h"
 #include "err.h"
 #include "mem.h"
+#include "op_local.h"
 #include "poll_wait.h"
 #include "replay_serve.h"
 
@@ -93,7 +94,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct mount *m = fuse_req_userdata(req);
     struct inode *i;
 
-    if (replay_serve_open(m, req, fi)) {
+    if (replay_serve_open(m, req, fi) || op_local_open(m, req, ino, fi)) {
         return;
     }
     if (control_has(ino)) {
@@ -211,6 +212,9 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
     struct call *c;
 
     (void)ino;
+    if (op_local_read(req, size, offset, fi)) {
+        return;
+    }
     if (h->kind == HANDLE_REPLAY || handle_is_expired(m, h)) {
         op_refuse(req, h->kind == HANDLE_REPLAY ? EBADF : ESTALE);
         return;
@@ -271,6 +275,9 @@ void op_readlink(fuse_req_t req, fuse_ino_t ino)
     struct mount *m = fuse_req_userdata(req);
     struct inode *i = inode_of(m, ino);
 
+    if (op_local_readlink(m, req, ino)) {
+        return;
+    }
     if (control_has(ino)) {
         control_readlink(m, req, ino);
     } else if (i == NULL) {

@@ -17,6 +17,7 @@
 #include "err.h"
 #include "mem.h"
 #include "name.h"
+#include "op_local.h"
 #include "replay_serve.h"
 
 static struct name to_name(const struct call *c)
@@ -76,6 +77,11 @@ static void on_renamed(struct call *c, const struct reply *r)
     call_reply_errno(c, 0);
 }
 
+static bool is_template(const char *name, size_t size)
+{
+    return name[size - 1] == '#' || name[size - 1] == '@';
+}
+
 static int check(const struct mount *m, fuse_ino_t parent, const char *name, fuse_ino_t to_parent,
                  const char *to_name, unsigned flags)
 {
@@ -90,7 +96,7 @@ static int check(const struct mount *m, fuse_ino_t parent, const char *name, fus
         return EROFS;
     }
     if ((flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0 ||
-        to_name[size - 1] == '#' || to_name[size - 1] == '@') {
+        (is_template(to_name, size) && !local_matches(&m->locals, to_name))) {
         return EINVAL;
     }
     return size > NAME_SIZE_MAX ? ENAMETOOLONG : 0;
@@ -110,6 +116,9 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t t
     }
     if (err_no != 0 || dir == NULL || to_dir == NULL) {
         op_refuse(req, err_no != 0 ? err_no : ESTALE);
+        return;
+    }
+    if (op_local_rename(m, req, parent, name, to_parent, to_name, flags)) {
         return;
     }
     c = call_new(m, req, dir, NULL);

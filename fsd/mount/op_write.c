@@ -27,6 +27,7 @@
 #include "control.h"
 #include "err.h"
 #include "lock.h"
+#include "op_local.h"
 #include "poll_wait.h"
 
 enum commit_by { COMMIT_BY_FLUSH, COMMIT_BY_FSYNC, COMMIT_BY_RELEASE }; /* call.flags */
@@ -294,6 +295,9 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, of
     struct call *c;
 
     (void)ino;
+    if (op_local_write(req, bytes, size, offset, fi)) {
+        return;
+    }
     if (h->kind == HANDLE_CONTROL) {
         c = call_new(m, req, NULL, fi);
         c->offset = (uint64_t)offset;

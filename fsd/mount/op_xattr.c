@@ -258,7 +258,7 @@ static void set(fuse_req_t req, fuse_ino_t ino, const char *name, struct blob *v
     } else if (control_has(ino) || (strncmp(name, OURS, strlen(OURS)) == 0 && !is_setting(name))) {
         op_refuse(req, EPERM);
     } else if (i == NULL) {
-        op_refuse(req, ESTALE);
+        op_refuse(req, local_has(ino) ? EOPNOTSUPP : ESTALE);
     } else if (m->options->read_only) {
         op_refuse(req, EROFS);
     } else {

@@ -10,6 +10,10 @@
 #include "err.h"
 #include "limits.h"
 
+/* What editors leave beside a file: vim's swap files and its test of a directory, emacs' locks and
+ * saved buffers, anyone's backups. */
+#define LOCAL_DEFAULT ".*.sw?:.*.sw?x:*~:4913:.#*:#*#"
+
 struct parse {
     struct options *o;
     char *why;
@@ -121,6 +125,10 @@ static int take_value_option(struct parse *p, const char *option, const char *va
         o->linearizable = strcmp(value, "linearizable") == 0;
         return o->linearizable || strcmp(value, "local") == 0 ? 0 : bad(p, "bad option", option);
     }
+    if (strncmp(option, "local=", 6) == 0) {
+        o->local[0] = '\0'; /* no pattern: no local files */
+        return value[0] == '\0' ? 0 : take_text(p, o->local, value, "option local");
+    }
     if (strncmp(option, "helpers=", 8) == 0) {
         return take_number(p, option, value, 1, HELPERS_MAX, &o->helpers);
     }
@@ -212,6 +220,7 @@ int options_parse(int argc, char **argv, bool is_root, struct options *ret, char
         .session_timeout_ms = SESSION_TIMEOUT_MS_DEFAULT,
         .helpers = 4,
     };
+    snprintf(ret->local, sizeof(ret->local), "%s", LOCAL_DEFAULT);
     snprintf(ret->fuse, sizeof(ret->fuse),
              "fsname=zabfs,subtype=zabfs,default_permissions,nosuid,nodev%s",
              is_root ? ",allow_other" : "");

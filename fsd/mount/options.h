@@ -22,8 +22,10 @@ struct options {
     uint32_t deadline_ms;
     uint32_t session_timeout_ms;
     unsigned helpers;
-    bool linearizable; /* reads show all that was committed before they began */
-    bool read_only;    /* kept by zabfs: the kernel would refuse what the replay helpers do */
+    char local[OPTION_TEXT_SIZE]; /* patterns of names of files that stay here, with colons between
+                                   */
+    bool linearizable;            /* reads show all that was committed before they began */
+    bool read_only; /* kept by zabfs: the kernel would refuse what the replay helpers do */
     bool foreground;
     bool help;
 };

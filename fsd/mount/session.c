@@ -375,6 +375,7 @@ int session_run(const struct options *o, void (*on_live)(void *ctx), void *ctx)
     inodes_init(&m.inodes);
     m.inodes.on_free = on_inode_free;
     m.inodes.ctx = &m;
+    m.locals = (struct locals){.patterns = o->local, .inodes = &m.inodes};
     if (open_client(&m) != 0) {
         code = 2;
     } else if (open_fuse(&m) != 0) {
@@ -390,6 +391,7 @@ int session_run(const struct options *o, void (*on_live)(void *ctx), void *ctx)
         clean_up(&m);
         fuse_session_destroy(m.fuse);
     }
+    locals_done(&m.locals);
     inodes_done(&m.inodes);
     CHECK(uv_loop_close(&loop) == 0);
     return code;
