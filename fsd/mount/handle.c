@@ -86,6 +86,10 @@ void handle_repoint(struct mount *m, struct inode *from, struct inode *to, uint6
             continue;
         }
         inode_pin(to);
+        if (h->polled) {
+            DL_DELETE2(from->polled, h, poll_prev, poll_next);
+            DL_APPEND2(to->polled, h, poll_prev, poll_next);
+        }
         h->inode = to;
         inode_unpin(&m->inodes, from);
         if (h->version == from->attr.version) {

@@ -41,7 +41,6 @@ static void on_statfs(struct call *c, const struct reply *r)
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
     struct mount *m = fuse_req_userdata(req);
-
     const struct inode *i = control_has(ino) ? NULL : inode_of(m, ino);
 
     call_submit(call_new(m, req, NULL, NULL),

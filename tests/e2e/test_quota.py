@@ -45,6 +45,7 @@ def nodes(e):
     os.removexattr(d, QUOTA)
     os.mknod(f"{d}/now")
     os.setxattr(d, QUOTA, b"- 5")
+    e.barriers()
     fs = os.statvfs(e.path(2, "n", "sub"))
     check(fs.f_files == 5 and fs.f_ffree == 0, f"df -i: {fs}")
 
