@@ -29,6 +29,7 @@ struct call {
     struct inode *to_dir;     /* of a rename; held */
     char *to_name;            /* owned */
     struct local_file *local; /* held; see local_rename.c */
+    struct lock lock;         /* waited for, on that */
     struct blob *data;        /* owned reference */
     uint64_t offset;
     size_t size;

@@ -96,6 +96,9 @@ static void settle(struct locals *l, struct local_file *f)
     if (f->dir != NULL || f->kernel_refs > 0 || f->pins > 0) {
         return;
     }
+    if (l->on_free != NULL) {
+        l->on_free(f);
+    }
     if (f->became != NULL) {
         inode_unpin(l->inodes, f->became);
     }

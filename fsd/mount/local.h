@@ -40,14 +40,17 @@ struct local_file {
     struct buf bytes; /* a link's target */
     uint64_t kernel_refs;
     uint32_t pins;
-    struct inode *became; /* held: it was renamed to a name that is replicated */
-    UT_hash_handle hh;    /* in locals.by_id */
+    struct local_lock *locks;  /* see op_local_lock.c */
+    struct call *lock_waiters; /* requests that wait for one */
+    struct inode *became;      /* held: it was renamed to a name that is replicated */
+    UT_hash_handle hh;         /* in locals.by_id */
     UT_hash_handle hh_place;
 };
 
 struct locals {
     const char *patterns; /* of names, with colons between */
     struct inodes *inodes;
+    void (*on_free)(struct local_file *f); /* last call for one; may be NULL */
     struct local_file *by_id, *by_place;
     size_t count, bytes;
     uint64_t last_id;

@@ -25,6 +25,13 @@ bool op_local_write(fuse_req_t req, const char *bytes, size_t size, off_t offset
 bool op_local_rename(struct mount *m, fuse_req_t req, fuse_ino_t parent, const char *name,
                      fuse_ino_t to_parent, const char *to_name, unsigned flags);
 
+/* Locks of flock() and fcntl() (op_local_lock.c). */
+bool op_local_lock(struct mount *m, fuse_req_t req, const struct handle *h, const struct lock *l,
+                   bool wait);
+bool op_local_getlk(fuse_req_t req, const struct handle *h, const struct lock *l);
+void op_local_give_all(struct local_file *f, enum lock_kind kind, uint64_t owner);
+void op_local_locks_done(struct local_file *f); /* frees what is held; nobody waits any more */
+
 /* What the kernel is told of one; counts the reference that it gets. */
 void op_local_entry(struct local_file *f, struct fuse_entry_param *ret);
 

@@ -10,6 +10,7 @@
 
 #include "call.h"
 #include "lock.h"
+#include "op_local.h"
 
 static bool refused(struct mount *m, fuse_req_t req, const struct handle *h)
 {
@@ -58,7 +59,7 @@ void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op)
                      .pid = (uint32_t)fuse_req_ctx(req)->pid};
 
     (void)ino;
-    if (refused(m, req, h)) {
+    if (op_local_lock(m, req, h, &l, (op & LOCK_NB) == 0) || refused(m, req, h)) {
         return;
     }
     if (l.type != LOCK_TYPE_NONE) {
@@ -89,7 +90,7 @@ void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
     struct lock l = range_of(fi, lock);
 
     (void)ino;
-    if (refused(m, req, h)) {
+    if (op_local_lock(m, req, h, &l, sleep != 0) || refused(m, req, h)) {
         return;
     }
     if (l.type == LOCK_TYPE_NONE && lock_is_unknown(h->inode, l.kind, l.owner)) {
@@ -130,7 +131,7 @@ void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
     struct lock l = range_of(fi, lock);
 
     (void)ino;
-    if (refused(m, req, h)) {
+    if (op_local_getlk(req, h, &l) || refused(m, req, h)) {
         return;
     }
     call_submit(

@@ -379,6 +379,9 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     (void)ino;
     if (h->kind == HANDLE_CONTROL) {
         control_flush(call_new(m, req, NULL, fi));
+    } else if (h->kind == HANDLE_LOCAL) {
+        op_local_give_all(h->local, LOCK_KIND_POSIX, fi->lock_owner);
+        op_refuse(req, 0);
     } else if (h->kind != HANDLE_FILE || !h->writable) {
         op_refuse(req, 0);
     } else if (handle_is_expired(m, h)) {
@@ -434,6 +437,9 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct handle *h = handle_of(fi);
 
     (void)ino;
+    if (h->kind == HANDLE_LOCAL) {
+        op_local_give_all(h->local, LOCK_KIND_FLOCK, fi->lock_owner);
+    }
     fuse_reply_err(req, 0);
     if (h->inode != NULL) {
         h->inode->opener = 0;

@@ -27,6 +27,7 @@
 #include "log.h"
 #include "mem.h"
 #include "mountpoint.h"
+#include "op_local.h"
 #include "watchdog.h"
 
 enum {
@@ -375,7 +376,8 @@ int session_run(const struct options *o, void (*on_live)(void *ctx), void *ctx)
     inodes_init(&m.inodes);
     m.inodes.on_free = on_inode_free;
     m.inodes.ctx = &m;
-    m.locals = (struct locals){.patterns = o->local, .inodes = &m.inodes};
+    m.locals =
+        (struct locals){.patterns = o->local, .inodes = &m.inodes, .on_free = op_local_locks_done};
     if (open_client(&m) != 0) {
         code = 2;
     } else if (open_fuse(&m) != 0) {

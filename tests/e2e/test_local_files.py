@@ -2,6 +2,7 @@
 and behaves like any file here. A rename to or from a name that is replicated is one change.
 """
 import errno
+import fcntl
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "lib"))
 from inotify import Inotify  # noqa: E402
 from mounts import Mount  # noqa: E402
-from zabfs import check, errno_name, errno_of, read, run, wait_until, write  # noqa: E402
+from zabfs import Worker, check, errno_name, errno_of, read, run, wait_until, write  # noqa: E402
 
 NAMES = [".f.swp", ".f.swpx", ".f.swo", "f~", "4913", ".#f", "#f#"]
 
@@ -159,6 +160,34 @@ def kept_back(e):
     check(read(e.path(2, "l", "f")) == b"old version", "put back")
 
 
+def locked(e):
+    p = e.path(1, "l", "lock~")
+    first, second = (os.open(p, os.O_RDWR | os.O_CREAT) for _ in range(2))
+    fcntl.flock(first, fcntl.LOCK_SH)
+    fcntl.flock(second, fcntl.LOCK_SH)
+    expect(errno.EAGAIN, fcntl.flock, second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(second, fcntl.LOCK_UN)
+    fcntl.flock(first, fcntl.LOCK_EX)
+    waiter = subprocess.Popen(["flock", p, "echo", "had it"], stdout=subprocess.PIPE)
+    impatient = subprocess.run(["flock", "-w", "0.3", p, "true"])
+    check(impatient.returncode == 1 and waiter.poll() is None, "somebody had it, too")
+    os.close(first)
+    check(waiter.communicate(timeout=20)[0] == b"had it\n", "it was not given on")
+    fcntl.lockf(second, fcntl.LOCK_EX, 10, 5)
+
+    def other(start, seconds):
+        fd = os.open(p, os.O_RDWR)
+        got = errno_of(fcntl.lockf, fd, fcntl.LOCK_EX | (0 if seconds else fcntl.LOCK_NB), 10, start)
+        os.close(fd)
+        return got
+    check(Worker(other, 10, 0).result(20) == errno.EAGAIN, "ranges overlap")
+    check(Worker(other, 15, 0).result(20) == 0, "ranges do not overlap")
+    later = Worker(other, 10, 20)
+    os.close(second)
+    check(later.result(20) == 0, "it was not given on by close")
+    os.unlink(p)
+
+
 def bounded(e):
     d = e.path(1, "l")
     fds = []
@@ -224,6 +253,7 @@ def test(e):
     renamed_here(e)
     published(e)
     kept_back(e)
+    locked(e)
     bounded(e)
     other_patterns(e)
     vim(e)
