@@ -332,7 +332,9 @@ static bool held_fits(const struct lock_world *w, const struct lock_holder *h,
     const struct node_lock *last = w->held_count > 0 ? w->held[w->held_count - 1] : NULL;
     const struct node_lock *own = h->held != NULL ? h->held->prev : NULL; /* utlist: the tail */
 
-    return index <= x->fence && (own == NULL || own->lock.end < lock->start) &&
+    return index <= x->fence &&
+           (own == NULL || own->lock.end + 1 < lock->start ||
+            (own->lock.end + 1 == lock->start && own->lock.type != lock->type)) &&
            (last == NULL || key_order(last, lock->start, &h->key) < 0) &&
            lock_obstacle(w, h, lock, NULL) == NULL;
 }
@@ -343,7 +345,8 @@ static bool waiting_fits(const struct lock_world *w, const struct lock_holder *h
     const struct node_lock *last = w->queue != NULL ? w->queue->prev : NULL;
 
     return h->asked == NULL && (last == NULL || last->index < index) &&
-           (h->held == NULL || lock->kind == LOCK_KIND_POSIX);
+           (h->held == NULL || lock->kind == LOCK_KIND_POSIX) &&
+           lock_obstacle(w, h, lock, NULL) != NULL;
 }
 
 bool locks_load(struct tree *t, struct tree_node *n, const struct lock_entry *e,

@@ -8,8 +8,9 @@ Test(tree_digest, replicas_agree)
     struct tree *a = tree_new();
     struct tree *b = tree_new();
     int applied = 0, refused = 0, duplicates = 0, abandoned = 0, left = 0, ephemerals = 0;
+    int granted = 0, waiting = 0, moved = 0, multi_done = 0, multi_undone = 0;
 
-    for (int i = 1; i <= 20000; i++) {
+    for (int i = 1; i <= 40000; i++) {
         struct txn txn = random_txn(&x);
         struct txn_result ra, rb;
 
@@ -27,6 +28,11 @@ Test(tree_digest, replicas_agree)
             cr_assert_eq(ra.changes[k].attr.id, rb.changes[k].attr.id);
             cr_assert_eq(ra.changes[k].more, k + 1 < ra.change_count);
         }
+        cr_assert_eq(ra.grant_count, rb.grant_count);
+        for (uint32_t k = 0; k < ra.grant_count; k++) {
+            cr_assert_eq(ra.grants[k].session, rb.grants[k].session);
+            cr_assert_eq(ra.grants[k].node, rb.grants[k].node);
+        }
         cr_assert_eq(tree_digest(a), tree_digest(b), "txn %d", i);
         if (i % 1000 == 0) {
             cr_assert_eq(tree_audit(a), tree_digest(a), "txn %d", i);
@@ -34,6 +40,15 @@ Test(tree_digest, replicas_agree)
         applied += ra.change_count > 0;
         left += ra.session_gone != 0 && ra.change_count > 0;
         ephemerals += ra.change_count > 0 && ra.changes[0].attr.life != LIFE_PERMANENT;
+        granted += (int)ra.grant_count;
+        moved += ra.change_count > 0 && txn.request.op == OP_RENAME;
+        if (!ra.duplicate && ra.reply.err == 0 && txn.request.op == OP_LOCK) {
+            waiting += txn.request.u.lock.lock.type != LOCK_TYPE_NONE && !ra.reply.u.lock.granted;
+        }
+        if (!ra.duplicate && ra.reply.err == 0 && txn.request.op == OP_TXN) {
+            multi_done += ra.reply.u.txn.err == 0;
+            multi_undone += ra.reply.u.txn.failed > 1;
+        }
         refused += ra.reply.err != 0;
         duplicates += ra.duplicate;
         abandoned += ra.reply.err == ERR_ABANDONED;
@@ -52,6 +67,11 @@ Test(tree_digest, replicas_agree)
     cr_assert_gt(x.errors[-ERR_NODATA], 20, "%u", x.errors[-ERR_NODATA]);
     cr_assert_gt(x.errors[-ERR_UNSUPPORTED], 20, "%u", x.errors[-ERR_UNSUPPORTED]);
     cr_assert_gt(x.errors[-ERR_PERM], 100, "%u", x.errors[-ERR_PERM]);
+    cr_assert_gt(granted, 20, "%d", granted);
+    cr_assert_gt(waiting, 50, "%d", waiting);
+    cr_assert_gt(moved, 100, "%d", moved);
+    cr_assert_gt(multi_done, 100, "%d", multi_done);
+    cr_assert_gt(multi_undone, 50, "%d", multi_undone);
     tree_free(a);
     tree_free(b);
 }

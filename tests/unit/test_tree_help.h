@@ -221,8 +221,10 @@ struct random_txns {
     uint64_t xids[4];
     uint64_t node_last; /* id given out last */
     uint64_t dirs[4];   /* some directories, gone by now or not */
-    char name[16];
+    char name[16], to_name[2];
     char xattr[32];
+    char paths[3][16]; /* of the steps of a transaction */
+    struct txn_step steps[3];
     uint32_t errors[40]; /* replies with each error, by -err; of them [0]: none */
 };
 
@@ -326,7 +328,7 @@ static inline void random_session(struct random_txns *x, struct txn *txn, uint64
     struct request *r = &txn->request;
 
     txn->session = 0;
-    if (prng_below(&x->prng, 2) == 0) {
+    if (prng_below(&x->prng, 4) == 0) {
         r->op = OP_SESSION_CLOSE;
         r->u.session_close.session = x->sessions[which];
         return;
@@ -335,6 +337,58 @@ static inline void random_session(struct random_txns *x, struct txn *txn, uint64
     r->u.session_open.key.bytes[0] = (uint8_t)which;
     r->u.session_open.timeout_ms = (uint32_t)prng_below(&x->prng, 10000000);
     r->u.session_open.label = name_of("random");
+}
+
+static inline void random_rename(struct random_txns *x, struct request *r, uint64_t id)
+{
+    struct prng *p = &x->prng;
+
+    x->to_name[0] = (char)('a' + prng_below(p, 20));
+    r->op = OP_RENAME;
+    r->u.rename.dir = prng_below(p, 2) ? TREE_ROOT_ID : id;
+    r->u.rename.name = (struct name){x->name, 1 + (uint32_t)prng_below(p, 2)};
+    r->u.rename.to_dir = prng_below(p, 2) ? TREE_ROOT_ID : random_dir(x);
+    r->u.rename.to_name = prng_below(p, 10) == 0 ? name_of(".data") : (struct name){x->to_name, 1};
+    r->u.rename.flags = prng_below(p, 4) == 0 ? (uint32_t)prng_below(p, RENAME_FLAG_ALL + 1) : 0;
+}
+
+static inline void random_lock(struct random_txns *x, struct request *r)
+{
+    struct prng *p = &x->prng;
+    uint64_t back = prng_below(p, 8); /* few nodes, so that someone waits */
+    struct lock *l = &r->u.lock.lock;
+
+    r->op = OP_LOCK;
+    r->u.lock.id = x->node_last / 64 * 64 > back ? x->node_last / 64 * 64 - back : 2;
+    l->kind = prng_below(p, 2) ? LOCK_KIND_FLOCK : LOCK_KIND_POSIX;
+    l->type = (enum lock_type)prng_below(p, 3);
+    l->owner = prng_below(p, 2);
+    l->start = l->kind == LOCK_KIND_FLOCK ? 0 : prng_below(p, 10);
+    l->end = prng_below(p, 3) > 0 ? UINT64_MAX : prng_below(p, 10);
+    r->u.lock.wait = prng_below(p, 4) > 0;
+}
+
+static inline void random_multi(struct random_txns *x, struct request *r)
+{
+    struct prng *p = &x->prng;
+    struct txn_step *s = x->steps;
+
+    r->op = OP_TXN;
+    r->u.txn.steps = s;
+    r->u.txn.count = 1 + (uint32_t)prng_below(p, 3);
+    memset(s, 0, sizeof(x->steps));
+    for (uint32_t i = 0; i < r->u.txn.count; i++) {
+        size_t size;
+
+        snprintf(x->paths[i], sizeof(x->paths[i]), "/%c%s", (char)('a' + prng_below(p, 20)),
+                 prng_below(p, 3) ? "" : "/b#");
+        size = strlen(x->paths[i]);
+        s[i].kind = (enum txn_step_kind)(TXN_CHECK + prng_below(p, TXN_RENAME));
+        s[i].path = (struct name){x->paths[i], (uint32_t)size};
+        s[i].value = s[i].kind == TXN_RENAME  ? blob_new(x->paths[0], 2)
+                     : s[i].kind == TXN_MKDIR ? NULL
+                                              : random_value(p);
+    }
 }
 
 /* The caller fills in the index and releases with random_txn_done(). */
@@ -352,7 +406,7 @@ static inline struct txn random_txn(struct random_txns *x)
     txn.session = x->sessions[which];
     r->xid = prng_below(p, 10) == 0 ? x->xids[which] - prng_below(p, 5) : ++x->xids[which];
     r->xid_floor = x->xids[which] > 10 ? x->xids[which] - prng_below(p, 10) : 0;
-    switch (prng_below(p, 13)) {
+    switch (prng_below(p, 17)) {
     case 0:
     case 1:
     case 2:
@@ -382,6 +436,16 @@ static inline struct txn random_txn(struct random_txns *x)
     case 11:
         random_setxattr(x, r, id);
         break;
+    case 13:
+        random_rename(x, r, id);
+        break;
+    case 14:
+    case 15:
+        random_lock(x, r);
+        break;
+    case 16:
+        random_multi(x, r);
+        break;
     default:
         if (prng_below(p, 3) == 0 || x->sessions[which] == 0) {
             random_session(x, &txn, which);
@@ -406,6 +470,11 @@ static inline void random_txn_done(struct txn *txn)
         break;
     case OP_SETXATTR:
         blob_unref(txn->request.u.setxattr.value);
+        break;
+    case OP_TXN:
+        for (uint32_t i = 0; i < txn->request.u.txn.count; i++) {
+            blob_unref(txn->request.u.txn.steps[i].value);
+        }
         break;
     default:
         break;

@@ -93,9 +93,55 @@ Test(tree_image, loaded_tree_goes_on_alike)
     tree_free(loaded);
 }
 
+static void lock_it(struct world *w, uint64_t session, uint64_t id, enum lock_kind kind,
+                    enum lock_type type, uint64_t owner, uint64_t start, uint64_t end)
+{
+    struct request r = {.op = OP_LOCK, .xid = ++w->xid};
+
+    r.u.lock.id = id;
+    r.u.lock.lock = (struct lock){kind, type, owner, start, end, 77};
+    r.u.lock.wait = true;
+    cr_assert_eq(world_apply(w, session, &r), 0);
+}
+
+static void add_locks(struct world *w, uint64_t other)
+{
+    uint64_t a = w->session, f = world_made(w), all = UINT64_MAX;
+
+    lock_it(w, a, f, LOCK_KIND_FLOCK, LOCK_TYPE_SHARED, 1, 0, all);
+    lock_it(w, other, f, LOCK_KIND_FLOCK, LOCK_TYPE_SHARED, 1, 0, all);
+    lock_it(w, a, f, LOCK_KIND_FLOCK, LOCK_TYPE_EXCLUSIVE, 2, 0, all);
+    lock_it(w, a, f, LOCK_KIND_FLOCK, LOCK_TYPE_SHARED, 3, 0, all);
+    lock_it(w, a, f, LOCK_KIND_POSIX, LOCK_TYPE_EXCLUSIVE, 1, 8, 15);
+    lock_it(w, a, f, LOCK_KIND_POSIX, LOCK_TYPE_SHARED, 1, 4, 11);
+    lock_it(w, other, f, LOCK_KIND_POSIX, LOCK_TYPE_SHARED, 1, 0, 5);
+    lock_it(w, other, f, LOCK_KIND_POSIX, LOCK_TYPE_EXCLUSIVE, 1, 15, all);
+    lock_it(w, other, f, LOCK_KIND_POSIX, LOCK_TYPE_SHARED, 2, 3, 8);
+    lock_it(w, other, f, LOCK_KIND_POSIX, LOCK_TYPE_SHARED, 3, 15, 16);
+}
+
+static void add_outcomes(struct world *w)
+{
+    struct txn_step steps[] = {
+        {TXN_CREATE, name_of("/j#"), 0, NULL},
+        {TXN_ABSENT, name_of("/none"), 0, NULL},
+    };
+    struct request r = {.op = OP_TXN, .xid = ++w->xid};
+
+    r.u.txn.count = 2;
+    r.u.txn.steps = steps;
+    cr_assert_eq(world_apply(w, w->session, &r), 0);
+    cr_assert_eq(w->last.reply.u.txn.count, 2);
+    r.xid = ++w->xid;
+    steps[1].path = name_of("/dir");
+    cr_assert_eq(world_apply(w, w->session, &r), 0);
+    cr_assert_eq(w->last.reply.u.txn.failed, 2);
+}
+
 static struct tree *small_tree(void)
 {
     struct world w = world_new();
+    uint64_t other = world_open(&w, 2);
     uint64_t dir;
 
     world_mkdir(&w, TREE_ROOT_ID, "dir");
@@ -110,7 +156,9 @@ static struct tree *small_tree(void)
     world_create(&w, dir, "e", "1");
     world_setxattr(&w, world_made(&w), "user.a", "", 0);
     world_setxattr(&w, world_made(&w), "user.b", "2", 0);
-    world_open(&w, 2);
+    world_create(&w, TREE_ROOT_ID, "locked", "");
+    add_locks(&w, other);
+    add_outcomes(&w);
     txn_result_done(&w.last);
     return w.tree;
 }
