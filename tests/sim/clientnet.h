@@ -36,6 +36,7 @@ struct world { /* too large for a stack */
     bool lie_drops; /* the frame, instead of changing it */
     uint64_t frames, lies;
     uint64_t told;                              /* highest index that any client was told of */
+    uint64_t sync_xid[CLIENTS];                 /* of its last barrier */
     uint64_t seen[CLIENTS], sync_told[CLIENTS]; /* by it; by any when its last barrier left */
 };
 
