@@ -53,7 +53,7 @@ static int take_number(const char *option, const char *what, const char *text, u
 
 static int take_value(struct ctl_args *args, unsigned option, const char *text)
 {
-    enum { WAIT_MS_MAX = 365 * 24 * 3600 * 1000U };
+    enum { WAIT_MS_MAX = 24 * 24 * 3600 * 1000 };
     uint64_t number = 0;
     int code = CTL_OK;
 
@@ -65,7 +65,7 @@ static int take_value(struct ctl_args *args, unsigned option, const char *text)
         code = take_seconds("--deadline", text, 1, OPERATION_DEADLINE_MS_MAX, &args->deadline_ms);
         break;
     case CTL_OPT_WAIT:
-        code = take_seconds("--wait", text, 0, WAIT_MS_MAX, &args->wait_ms);
+        code = take_seconds("--wait", text, 1, WAIT_MS_MAX, &args->wait_ms);
         break;
     case CTL_OPT_TTL:
         code = take_seconds("--ttl", text, SESSION_TIMEOUT_MS_MIN, SESSION_TIMEOUT_MS_MAX,

@@ -26,10 +26,11 @@ static void on_kill_timer(uv_timer_t *timer)
     run_signal(&h->run, SIGKILL);
 }
 
-/* Half of the timeout has passed, or nothing is to be gained by waiting: SIGTERM now, SIGKILL when
- * a quarter more has. */
-static void lose(struct hold *h, const char *why)
+/* From now on, at most until `kill_ms`. */
+static void lose(struct hold *h, const char *why, uint64_t kill_ms)
 {
+    uint64_t now = now_ms();
+
     if (h->lost != NULL) {
         return;
     }
@@ -45,7 +46,15 @@ static void lose(struct hold *h, const char *why)
     run_signal(&h->run, SIGTERM);
     run_signal(&h->run, SIGCONT); /* if it was stopped, it has to run to hear of that */
     uv_update_time(&h->session->loop);
-    uv_timer_start(&h->kill_timer, on_kill_timer, h->session->timeout_ms / 4, 0);
+    uv_timer_start(&h->kill_timer, on_kill_timer, kill_ms > now ? kill_ms - now : 0, 0);
+}
+
+/* What is already somebody else's, perhaps. */
+static void lose_now(struct hold *h, const char *why)
+{
+    enum { MOMENT_MS = 500 };
+
+    lose(h, why, now_ms() + MOMENT_MS);
 }
 
 static void on_child_exit(void *ctx, int code)
@@ -69,29 +78,43 @@ static void on_signal(void *ctx, int number)
 
 /* --- is it still ours? ------------------------------------------------------------------------ */
 
+static void on_doubt(uv_timer_t *timer)
+{
+    struct hold *h = timer->data;
+
+    lose(h, "no word from the ensemble, the session may expire",
+         h->sure_ms + h->session->timeout_ms / 4 * 3);
+}
+
+static void doubt_start(struct hold *h)
+{
+    uint64_t now = now_ms();
+    uint64_t until_ms = h->sure_ms + h->session->timeout_ms / 2;
+
+    uv_update_time(&h->session->loop);
+    uv_timer_start(&h->doubt, on_doubt, until_ms > now ? until_ms - now : 0, 0);
+}
+
 static void on_answer(void *ctx, void *arg, const struct reply *r)
 {
     struct hold *h = arg;
 
     (void)ctx;
     h->asking = false;
-    if (r->err == 0) {
+    if (r->err == 0 && h->running && !h->ended) {
         h->sure_ms = h->asked_ms;
+        doubt_start(h);
     }
 }
 
 static void on_beat(uv_timer_t *timer)
 {
     struct hold *h = timer->data;
-    uint64_t now = now_ms();
     struct request sync = {.op = OP_SYNC, .deadline_ms = h->session->timeout_ms / 4};
 
-    if (now - h->sure_ms > h->session->timeout_ms / 2) {
-        lose(h, "no word from the ensemble, the session may expire");
-    }
     if (!h->asking) {
         h->asking = true;
-        h->asked_ms = now;
+        h->asked_ms = now_ms();
         client_submit(h->session->client, &sync, on_answer, h);
     }
 }
@@ -99,7 +122,7 @@ static void on_beat(uv_timer_t *timer)
 void hold_on_event(struct hold *h, const struct event *e)
 {
     if (h->node != 0 && e->kind == CHANGE_REMOVE && e->attr.id == h->node) {
-        lose(h, "the file was removed");
+        lose_now(h, "the file was removed");
     }
 }
 
@@ -109,7 +132,7 @@ static void on_looked(void *ctx, void *arg, const struct reply *r)
 
     (void)ctx;
     if (r->err == ERR_NOENT) {
-        lose(h, "the file was removed");
+        lose_now(h, "the file was removed");
     }
 }
 
@@ -123,7 +146,7 @@ void hold_on_attach(struct hold *h, bool fresh)
         return;
     }
     if (fresh) {
-        lose(h, "the session has expired");
+        lose_now(h, "the session has expired");
         return;
     }
     client_submit(h->session->client, &look, on_looked, h);
@@ -139,8 +162,10 @@ void hold_init(struct hold *h, struct ctl_session *s)
     h->run.on_exit = on_child_exit;
     run_init(&h->run, &s->loop);
     uv_timer_init(&s->loop, &h->beat);
+    uv_timer_init(&s->loop, &h->doubt);
     uv_timer_init(&s->loop, &h->kill_timer);
     h->beat.data = h;
+    h->doubt.data = h;
     h->kill_timer.data = h;
 }
 
@@ -148,6 +173,7 @@ void hold_done(struct hold *h)
 {
     run_close(&h->run);
     uv_close((uv_handle_t *)&h->beat, NULL);
+    uv_close((uv_handle_t *)&h->doubt, NULL);
     uv_close((uv_handle_t *)&h->kill_timer, NULL);
 }
 
@@ -181,10 +207,12 @@ int hold_run(struct hold *h, const char *subject, char **command, char *const *v
     h->code = h->lost != NULL ? CTL_LOST : CTL_OK;
     uv_update_time(&h->session->loop);
     uv_timer_start(&h->beat, on_beat, beat_ms, beat_ms);
+    doubt_start(h);
     while (!h->ended) {
         uv_run(&h->session->loop, UV_RUN_ONCE);
     }
     uv_timer_stop(&h->beat);
+    uv_timer_stop(&h->doubt);
     uv_timer_stop(&h->kill_timer);
     if (h->lost != NULL) {
         fprintf(stderr, "zabctl: %s: lost: %s\n", subject, h->lost);

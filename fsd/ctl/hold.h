@@ -8,12 +8,13 @@
  * is surely still there; or without a command waits for a signal.
  *
  * The ensemble ends a session that it has heard nothing of for its timeout. So the session is sure
- * for that long after it has last spoken to the leader: every eighth of the timeout a barrier,
- * which the leader has to answer, is asked for, and counts from when it was asked. When half of the
- * timeout has passed since the last that was answered, COMMAND gets SIGTERM, at three quarters
- * SIGKILL: it has ended before anybody else can have the lock. (The leader hears of a session
- * through its member, by a tenth of a second later; the last quarter is more than that.) A session
- * that is known to be lost, or a node that is removed, ends COMMAND at once, in the same way.
+ * for about that long after it has last spoken to the leader: every eighth of the timeout a
+ * barrier, which the leader has to answer, is asked for, and counts from when it was asked. The
+ * leader hears of a session through its member, a tenth of a second later, or, if just that word
+ * was lost, of the question before: so no session ends within seven eighths. When half of the
+ * timeout has passed since the last question that was answered, COMMAND gets SIGTERM, at three
+ * quarters SIGKILL. A session that is known to be lost, or a node that is removed, ends COMMAND at
+ * once.
  *
  * What all this cannot help against is a machine that stands still as a whole and then goes on: for
  * that there is the fence. */
@@ -21,12 +22,13 @@ struct hold {
     struct ctl_session *session;
     struct run run;
     uv_timer_t beat;
+    uv_timer_t doubt; /* half of the timeout has passed */
     uv_timer_t kill_timer;
     uint64_t sure_ms; /* the session was alive then, uv_hrtime() */
     uint64_t asked_ms;
     bool asking;
-    uint64_t node, dir; /* that it is about; 0: not yet */
-    bool running;       /* from hold_run() on */
+    uint64_t node; /* that it is about; 0: not yet */
+    bool running;  /* from hold_run() on */
     bool ended;
     int code;
     int signal;       /* that came while nothing ran; 0: none */
@@ -34,7 +36,7 @@ struct hold {
 };
 
 /* Of hold_init() to hold_done() signals do not end this process: look at h->signal while waiting.
- * The session must have hold_events and the hold as their ctx, or pass them on. */
+ * The owner's client_ops pass on what comes to hold_on_event() and hold_on_attach(). */
 void hold_init(struct hold *h, struct ctl_session *s);
 void hold_done(struct hold *h);
 
