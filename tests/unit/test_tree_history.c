@@ -177,6 +177,12 @@ static void check_state(const struct tree *t, const struct state *s, uint64_t id
     }
 }
 
+enum { STEPS = 4 };
+struct random_steps {
+    struct txn_step steps[STEPS];
+    char paths[STEPS][4];
+};
+
 /* --- random transactions ---------------------------------------------------------------------- */
 
 static void random_rename(struct random_txns *x, struct txn *txn)
@@ -199,53 +205,150 @@ static void random_rename(struct random_txns *x, struct txn *txn)
     r->u.rename.flags = (uint32_t)prng_below(p, 5) == 0 ? RENAME_FLAG_EXCHANGE : 0;
 }
 
-static void run_random(uint64_t seed, int steps, uint32_t changes_max, size_t bytes_max)
+/* A few steps at short paths; about half of the transactions are refused in their middle. */
+static void random_steps(struct random_txns *x, struct txn *txn, struct random_steps *to)
 {
-    struct random_txns x = {.prng = {seed}, .node_last = 1};
-    struct state *states = mem_zalloc((size_t)(steps + 1) * sizeof(*states));
-    struct tree *t = tree_new();
-    struct tree *plain = tree_new();
+    struct prng *p = &x->prng;
+    struct request *r = &txn->request;
+
+    random_txn_done(txn);
+    memset(&r->u, 0, sizeof(r->u));
+    r->op = OP_TXN;
+    r->u.txn.steps = to->steps;
+    r->u.txn.count = 1 + (uint32_t)prng_below(p, STEPS);
+    for (uint32_t i = 0; i < r->u.txn.count; i++) {
+        static const enum txn_step_kind kinds[] = {TXN_CREATE, TXN_CREATE, TXN_CREATE, TXN_MKDIR,
+                                                   TXN_SET,    TXN_DELETE, TXN_RENAME, TXN_APPEND};
+        enum txn_step_kind kind = kinds[prng_below(p, 8)];
+        char *path = to->paths[i];
+        int size = 2;
+
+        path[0] = '/';
+        path[1] = (char)('a' + prng_below(p, 12));
+        if (prng_below(p, 6) == 0) {
+            path[2] = '/';
+            path[3] = (char)('a' + prng_below(p, 12));
+            size = 4;
+        }
+        to->steps[i] =
+            (struct txn_step){.kind = kinds[prng_below(p, 6)], .path = {path, (uint32_t)size}};
+        if (to->steps[i].kind == TXN_RENAME) {
+            char target[] = {'/', (char)('a' + prng_below(p, 12))};
+
+            to->steps[i].value = blob_new(target, 2);
+        } else if (kind != TXN_MKDIR && kind != TXN_DELETE) {
+            to->steps[i].value = random_value(p);
+        }
+    }
+}
+
+static void random_steps_done(struct txn *txn)
+{
+    for (uint32_t i = 0; i < txn->request.u.txn.count; i++) {
+        blob_unref(txn->request.u.txn.steps[i].value);
+    }
+    txn->request.u.txn.count = 0;
+}
+
+struct run { /* the same entries, with a history and without */
+    struct random_txns x;
+    struct tree *t, *plain;
+};
+
+static int steps_done, steps_refused; /* transactions of several steps, in all runs of a test */
+
+static void learn(struct run *run, const struct txn *txn, const struct txn_result *result)
+{
+    const struct reply *r = &result->reply;
+    struct random_txns *x = &run->x;
+
+    if (r->err != 0 || result->duplicate) {
+        return;
+    }
+    if (r->op == OP_CREATE) {
+        x->node_last = r->u.create.attr.id;
+    } else if (r->op == OP_SESSION_OPEN) {
+        x->sessions[txn->request.u.session_open.key.bytes[0]] = result->session;
+    } else if (r->op == OP_TXN) {
+        *(r->u.txn.err == 0 ? &steps_done : &steps_refused) += 1;
+        for (uint32_t i = 0; i < r->u.txn.count; i++) {
+            uint64_t id = r->u.txn.list[i].id;
+
+            x->node_last = id > x->node_last ? id : x->node_last;
+        }
+    }
+}
+
+static void apply(struct run *run, struct txn *txn)
+{
+    struct txn_result result;
+
+    txn->index = tree_index(run->t) + 1;
+    tree_apply(run->plain, txn, &result);
+    txn_result_done(&result);
+    tree_apply(run->t, txn, &result);
+    learn(run, txn, &result);
+    txn_result_done(&result);
+}
+
+static void open_sessions(struct run *run)
+{
+    for (uint8_t i = 0; i < 4; i++) {
+        struct txn txn = {.request = {.op = OP_SESSION_OPEN}};
+
+        txn.request.u.session_open.key.bytes[0] = i;
+        apply(run, &txn);
+    }
+}
+
+static void apply_random(struct run *run)
+{
+    struct txn txn = random_txn(&run->x);
+    struct random_steps steps;
+    uint64_t kind = prng_below(&run->x.prng, 6);
+
+    if (kind == 0) {
+        random_rename(&run->x, &txn);
+    } else if (kind == 1) {
+        random_steps(&run->x, &txn, &steps);
+    }
+    apply(run, &txn);
+    if (txn.request.op == OP_TXN) {
+        random_steps_done(&txn);
+    } else {
+        random_txn_done(&txn);
+    }
+}
+
+static void run_random(uint64_t seed, int entries, uint32_t changes_max, size_t bytes_max)
+{
+    struct run run = {.x = {.prng = {seed}, .node_last = 1}, .t = tree_new(), .plain = tree_new()};
+    struct state *states = mem_zalloc((size_t)(entries + 1) * sizeof(*states));
     uint64_t floor;
 
-    tree_history_keep(t, changes_max, bytes_max);
-    states[0] = state_copy(t);
-    for (int i = 1; i <= steps; i++) {
-        struct txn txn = random_txn(&x);
-        struct txn_result with, without;
-
-        if (prng_below(&x.prng, 4) == 0) {
-            random_rename(&x, &txn);
-        }
-        txn.index = (uint64_t)i;
-        tree_apply(t, &txn, &with);
-        tree_apply(plain, &txn, &without);
-        if (txn.request.op == OP_CREATE && with.reply.err == 0 && !with.duplicate) {
-            x.node_last = with.reply.u.create.attr.id;
-        }
-        if (txn.request.op == OP_SESSION_OPEN && with.reply.err == 0) {
-            x.sessions[txn.request.u.session_open.key.bytes[0]] = with.session;
-        }
-        txn_result_done(&with);
-        txn_result_done(&without);
-        random_txn_done(&txn);
-        states[i] = state_copy(t);
+    open_sessions(&run);
+    tree_history_keep(run.t, changes_max, bytes_max);
+    states[0] = state_copy(run.t);
+    for (int i = 1; i <= entries; i++) {
+        apply_random(&run);
+        states[i] = state_copy(run.t);
     }
-    cr_assert_eq(tree_digest(t), tree_digest(plain), "no part of the state");
-    cr_assert_eq(tree_audit(t), tree_digest(t));
-    floor = tree_history_floor(t);
-    for (int i = 0; i <= steps; i++) {
+    cr_assert_eq(tree_digest(run.t), tree_digest(run.plain), "no part of the state");
+    cr_assert_eq(tree_audit(run.t), tree_digest(run.t));
+    floor = tree_history_floor(run.t);
+    for (int i = 0; i <= entries; i++) {
         struct tree_past p;
 
-        if ((uint64_t)i >= floor) {
-            check_state(t, &states[i], x.node_last);
+        if (states[i].index >= floor) {
+            check_state(run.t, &states[i], run.x.node_last);
         } else {
-            cr_assert_eq(tree_past_get(t, (uint64_t)i, TREE_ROOT_ID, &p), ERR_COMPACTED);
+            cr_assert_eq(tree_past_get(run.t, states[i].index, TREE_ROOT_ID, &p), ERR_COMPACTED);
         }
         state_done(&states[i]);
     }
     mem_free(states);
-    tree_free(t);
-    tree_free(plain);
+    tree_free(run.t);
+    tree_free(run.plain);
 }
 
 Test(tree_history, every_state_is_as_it_was)
@@ -253,6 +356,7 @@ Test(tree_history, every_state_is_as_it_was)
     for (uint64_t seed = 1; seed <= 8; seed++) {
         run_random(seed, 300, 1000000, 1 << 30);
     }
+    cr_assert(steps_done > 20 && steps_refused > 20, "%d, %d", steps_done, steps_refused);
 }
 
 Test(tree_history, what_is_kept_within_bounds_is_as_it_was)
@@ -351,6 +455,65 @@ Test(tree_history, a_shared_value_counts_once)
 }
 
 /* An entry with more changes than are kept leaves nothing behind, and does no harm. */
+/* Not even by driving out what was kept before. */
+Test(tree_history, a_refused_transaction_leaves_no_trace)
+{
+    static const char *const paths[] = {"/b", "/c", "/d", "/e", "/f", "/none"};
+    struct world w = world_new();
+    struct txn_step steps[6];
+    struct request r = {.op = OP_TXN, .u.txn = {.count = 6, .steps = steps}};
+    struct tree_past p;
+    uint64_t before, id;
+
+    for (int i = 0; i < 5; i++) {
+        steps[i] = (struct txn_step){.kind = TXN_SET, .path = name_of(paths[i])};
+        cr_assert_eq(world_create(&w, TREE_ROOT_ID, paths[i] + 1, "one"), 0);
+    }
+    steps[5] = (struct txn_step){.kind = TXN_DELETE, .path = name_of(paths[5])};
+    id = world_made(&w);
+    tree_history_keep(w.tree, 4, 1 << 20);
+    before = tree_index(w.tree);
+    cr_assert_eq(world_set(&w, id, VERSION_ANY, "two"), 0);
+    cr_assert_eq(world_run(&w, r), 0);
+    cr_assert_eq(w.last.reply.u.txn.err, ERR_NOENT);
+    cr_assert_eq(tree_history_floor(w.tree), before);
+    cr_assert_eq(tree_past_get(w.tree, before, id, &p), 0);
+    cr_assert_eq(memcmp(p.value->data, "one", 3), 0);
+    cr_assert_eq(tree_past_get(w.tree, before + 1, id, &p), 0);
+    cr_assert_eq(p.attr.version, 2);
+    world_done(&w);
+}
+
+/* An entry with more changes than are kept leaves nothing behind, and does no harm. */
+/* What a step that went well had changed is as unchanged as the rest. */
+Test(tree_history, a_refused_transaction_leaves_no_trace)
+{
+    struct world w = world_new();
+    struct txn_step steps[20];
+    struct request r = {.op = OP_TXN, .u.txn = {.count = 20, .steps = steps}};
+    struct tree_past p;
+    uint64_t before, id, floor;
+
+    cr_assert_eq(world_create(&w, TREE_ROOT_ID, "a", "one"), 0);
+    id = world_made(&w);
+    tree_history_keep(w.tree, 4, 1 << 20);
+    before = tree_index(w.tree);
+    cr_assert_eq(world_set(&w, id, VERSION_ANY, "two"), 0);
+    floor = tree_history_floor(w.tree);
+    for (int i = 0; i < 20; i++) {
+        steps[i] = (struct txn_step){.kind = i < 19 ? TXN_SET : TXN_DELETE,
+                                     .path = name_of(i < 19 ? "/a" : "/none")};
+    }
+    cr_assert_eq(world_run(&w, r), 0);
+    cr_assert_eq(w.last.reply.u.txn.err, ERR_NOENT);
+    cr_assert_eq(tree_history_floor(w.tree), floor);
+    cr_assert_eq(tree_past_get(w.tree, before, id, &p), 0);
+    cr_assert_eq(memcmp(p.value->data, "one", 3), 0);
+    cr_assert_eq(tree_past_get(w.tree, tree_index(w.tree) - 1, id, &p), 0);
+    cr_assert_eq(p.attr.version, 2);
+    world_done(&w);
+}
+
 Test(tree_history, an_entry_above_the_bounds_is_not_kept)
 {
     struct world w = world_new();
