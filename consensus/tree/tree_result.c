@@ -9,7 +9,7 @@
  * because a later change of the same transaction may take them away, into blocks that are used
  * again and again. */
 
-enum { TEXT_BLOCK_SIZE = 16 << 10 };
+enum { TEXT_BLOCK_SIZE = 16 << 10, CHANGES_KEPT = 4096 };
 
 struct text_block {
     struct text_block *next;
@@ -45,6 +45,14 @@ void results_begin(struct tree *t)
 
     gone_free(r);
     texts_reset(r);
+    if (r->change_cap > CHANGES_KEPT) { /* a session has left that many, once */
+        mem_free(r->changes);
+        mem_free(r->gone);
+        r->changes = NULL;
+        r->gone = NULL;
+        r->change_cap = 0;
+        r->gone_cap = 0;
+    }
     r->change_count = 0;
     r->grant_count = 0;
 }

@@ -264,8 +264,8 @@ static inline void random_create(struct random_txns *x, struct request *r, uint6
 
 static inline struct blob *random_setting(struct prng *p, bool quota)
 {
-    static const char *const values[] = {"open", "session", "never", "4K 30",
-                                         "- 9",  "1G 100",  "2K -",  "1 1 "};
+    static const char *const values[] = {"open", "session", "never", "300 3",
+                                         "- 2",  "1G 100",  "100 -", "1 1 "};
     const char *v =
         values[prng_below(p, 3) == 0 ? prng_below(p, 8)
                                      : (quota ? 3 + prng_below(p, 4) : prng_below(p, 2))];
@@ -282,7 +282,7 @@ static inline void random_setxattr(struct random_txns *x, struct request *r, uin
     r->u.setxattr.id = prng_below(p, 20) == 0 ? TREE_ROOT_ID : id;
     r->u.setxattr.flags = prng_below(p, 3) == 0 ? (uint32_t)prng_below(p, SETXATTR_ALL + 1) : 0;
     if (kind < 3) {
-        r->u.setxattr.id = prng_below(p, 4) == 0 ? id : random_dir(x);
+        r->u.setxattr.id = random_dir(x); /* not of the root, which would stop everything */
         r->u.setxattr.name = name_of(kind == 0 ? "user.zabfs.ephemeral" : "user.zabfs.quota");
         r->u.setxattr.value = random_setting(p, kind > 0);
         return;
@@ -447,7 +447,7 @@ static inline struct txn random_txn(struct random_txns *x)
         random_multi(x, r);
         break;
     default:
-        if (prng_below(p, 3) == 0 || x->sessions[which] == 0) {
+        if (prng_below(p, 5) == 0 || x->sessions[which] == 0) {
             random_session(x, &txn, which);
         } else {
             random_create(x, r, id);
@@ -486,6 +486,11 @@ static inline void random_txn_heard(struct random_txns *x, const struct txn *txn
                                     const struct txn_result *result)
 {
     x->errors[-result->reply.err]++;
+    for (int i = 0; i < 4; i++) {
+        if (result->session_gone != 0 && x->sessions[i] == result->session_gone) {
+            x->sessions[i] = 0;
+        }
+    }
     if (txn->request.op == OP_SESSION_OPEN) {
         uint8_t which = txn->request.u.session_open.key.bytes[0];
 
@@ -493,7 +498,7 @@ static inline void random_txn_heard(struct random_txns *x, const struct txn *txn
             x->xids[which] = 100;
         }
         x->sessions[which] = result->session;
-    } else if (txn->request.op == OP_CREATE && result->reply.err == 0) {
+    } else if (result->reply.op == OP_CREATE && result->reply.err == 0) {
         x->node_last = result->reply.u.create.attr.id;
         if (result->reply.u.create.attr.type == NODE_DIR) {
             x->dirs[x->node_last % 4] = x->node_last;
