@@ -69,6 +69,7 @@ def identity(e):
     e.barriers()
     os.close(os.open("er/new", os.O_WRONLY | os.O_CREAT, dir_fd=fd))
     os.close(fd)
+    e.barrier(1)
     check(os.path.exists(f"{top}/away/deep/er/new"), "what was made in it is not there")
     same_everywhere(e, "i")
 
