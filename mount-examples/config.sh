@@ -18,7 +18,6 @@ while read -r _; do
     version=$(sha256sum "$file" 2>/dev/null) || continue # not there yet, or just now
     if [ "$version" != "$known" ]; then
         known=$version
-        "$@" "$file"
+        "$@" "$file" || echo "$1: exit code $?" >&2
     fi
-done < <(exec inotifywait -m -e close_write -e moved_to -e create \
-    --format '%f' "$(dirname "$file")" 2>&1)
+done < <(exec inotifywait -m -e close_write -e moved_to -e create "$(dirname "$file")" 2>&1)

@@ -4,7 +4,7 @@
 #
 # Rests on: a name that ends in #@ makes a numbered file that goes with its creator. The lowest number
 # leads; every other candidate waits for the one right before it, so that an end wakes one process.
-# Who leads is the content of the first file: head -n 1 ensemble/m1/election/* | head -n 2
+# Who leads is the content of the first file: head -q -n 1 ensemble/m1/election/* | head -n 1
 #
 #   mount-examples/leader.sh ensemble/m1/election anna  sleep 10 &
 #   mount-examples/leader.sh ensemble/m2/election bruno sh -c 'echo $TERM_NUMBER; sleep 10'

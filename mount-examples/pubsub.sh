@@ -19,11 +19,12 @@ publish() { # TEXT
 }
 
 subscribe() {
-    local last='' name text
+    local last='' path name text
     # The watch first, then the look: what inotifywait says of itself are lines, too.
     while read -r _; do
-        for name in $(ls "$dir"); do
-            if [[ $name > $last ]] && text=$(readlink "$dir/$name"); then
+        for path in "$dir"/message-*; do
+            name=${path##*/}
+            if [[ $name > $last ]] && text=$(readlink "$path"); then
                 last=$name
                 printf '%s\n' "$text"
             fi

@@ -16,8 +16,11 @@ claim() { # claims the first free job: sets $job
     local path
     for path in "$dir"/jobs/job-*; do
         job=${path##*/}
+        if [ -e "$dir/claims/$job" ] || [ ! -L "$path" ]; then
+            continue
+        fi
         set -C
-        if [ -L "$path" ] && { exec 9>"$dir/claims/$job@"; } 2>/dev/null; then
+        if { exec 9>"$dir/claims/$job@"; } 2>/dev/null; then
             set +C
             sync "$dir/claims/$job" # this mount shows all that was before the claim:
             [ ! -L "$path" ] || return 0
