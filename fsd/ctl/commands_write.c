@@ -46,6 +46,9 @@ static int create_node(struct ctl_session *s, const char *path, enum node_type t
     if (err != 0) {
         return err;
     }
+    if (request.u.create.life != LIFE_PERMANENT) {
+        return ERR_PERM; /* it would be gone with this process, at once */
+    }
     request.u.create.value = value;
     return client_call(s->client, &request, ret);
 }

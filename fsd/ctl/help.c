@@ -5,14 +5,14 @@
 #include "ctl.h"
 
 #define AT_TEXT                                                                                    \
-    "  --at INDEX      as it was when the log had this index; the member must remember so far\n"   \
-    "                  back (log tells)\n"
+    "  --at INDEX      as it was when the log had this index (log, watch and sync --json tell\n"   \
+    "                  indexes); a member remembers its last changes, since its start\n"
 #define HOLD_TEXT                                                                                  \
     "COMMAND gets the signals that zabctl gets. If the session is lost, the file removed, or "     \
     "half\n"                                                                                       \
     "of the --ttl has passed without an answer of the ensemble, COMMAND is ended, by SIGTERM "     \
     "and\n"                                                                                        \
-    "after another quarter by SIGKILL, before anybody else can be given what it held: exit 76.\n"  \
+    "after a moment by SIGKILL, before anybody else can be given what it held: exit 76.\n"         \
     "Unless standard input is a terminal, all that COMMAND started is ended with it.\n\n"
 
 const struct ctl_command ctl_commands[] = {

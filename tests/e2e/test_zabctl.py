@@ -47,6 +47,8 @@ def test(e):
     check(ctl("get", "/made") == b"y", "set --create")
     check(b"File exists" in ctl("create", "/a", code=1), "EEXIST")
     check(b"Is a directory" in ctl("get", "/", code=1), "EISDIR")
+    check(b"not permitted" in ctl("set", "--create", "/e@", "v", code=1), "it would be gone at once")
+    check(b"not permitted" in ctl("mkdir", "/e@", code=1), "an ephemeral directory")
     check(b"name too long" in ctl("create", "/" + "n" * 256, code=1), "ENAMETOOLONG")
     check(b"too large" in ctl("set", "/a", "-", stdin=b"x" * ((1 << 20) + 1), code=1), "EFBIG")
 
