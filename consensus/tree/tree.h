@@ -161,7 +161,7 @@ bool tree_readdir(const struct tree *t, const struct tree_node *dir, uint64_t af
 
 /* --- locks ----------------------------------------------------------------------------------- */
 
-/* The first lock of others on the node that is in the way of this one; false: none. */
+/* A lock of others on the node, held or waited for, that is in the way of this one; false: none. */
 bool tree_lock_test(const struct tree *t, const struct tree_node *n, uint64_t session,
                     const struct lock *l, struct lock_entry *ret);
 

@@ -52,7 +52,7 @@ static bool overlap(const struct lock *a, const struct lock *b)
     return a->start <= b->end && b->start <= a->end;
 }
 
-bool locks_conflict(const struct lock *a, const struct lock *b)
+static bool conflict(const struct lock *a, const struct lock *b)
 {
     if (BUG(X22_TWO_HOLDERS) && a->type != b->type) {
         return false;
@@ -60,15 +60,22 @@ bool locks_conflict(const struct lock *a, const struct lock *b)
     return overlap(a, b) && (a->type == LOCK_TYPE_EXCLUSIVE || b->type == LOCK_TYPE_EXCLUSIVE);
 }
 
+/* From the last that begins within the range backwards. Nothing overlaps an exclusive lock, so one
+ * that ends before the range has nothing before it that does not. */
 static const struct node_lock *held_obstacle(const struct lock_world *w,
                                              const struct lock_holder *h, const struct lock *lock)
 {
     if (lock->type == LOCK_TYPE_SHARED && w->exclusive_count == 0) {
         return NULL;
     }
-    for (size_t i = 0; i < w->held_count && w->held[i]->lock.start <= lock->end; i++) {
-        if (w->held[i]->holder != h && locks_conflict(&w->held[i]->lock, lock)) {
-            return w->held[i];
+    for (size_t i = locks_place_after(w, lock->end); i-- > 0;) {
+        const struct node_lock *held = w->held[i];
+
+        if (held->holder != h && conflict(&held->lock, lock)) {
+            return held;
+        }
+        if (held->lock.type == LOCK_TYPE_EXCLUSIVE && held->lock.end < lock->start) {
+            return NULL;
         }
     }
     return NULL;
@@ -89,7 +96,7 @@ const struct node_lock *lock_obstacle(const struct lock_world *w, const struct l
         return in_way;
     }
     for (q = w->queue; q != NULL && q != question; q = q->next) {
-        if (q->holder != h && locks_conflict(&q->lock, lock)) {
+        if (q->holder != h && conflict(&q->lock, lock)) {
             return q;
         }
     }
@@ -174,6 +181,14 @@ static int growth(const struct lock_holder *h, const struct lock *lock)
 
 /* --- the queue ------------------------------------------------------------------------------- */
 
+static void take_back_question(struct tree *t, struct lock_holder *h, struct range *freed)
+{
+    if (h->asked != NULL) {
+        range_add(freed, &h->asked->lock);
+        locks_dequeue(t, h);
+    }
+}
+
 /* Grants what waits in this range and has nothing in its way. */
 static void serve(struct tree *t, struct tree_locks *l, enum lock_kind kind, struct range freed)
 {
@@ -230,10 +245,7 @@ static int lock_release(struct tree *t, struct tree_locks *l, struct lock_holder
         return ERR_NOLOCKS;
     }
     range_add(&freed, lock);
-    if (h->asked != NULL) {
-        range_add(&freed, &h->asked->lock);
-        locks_dequeue(t, h);
-    }
+    take_back_question(t, h, &freed);
     give_back(t, h, lock);
     locks_holder_settle(t, h);
     serve(t, l, lock->kind, freed);
@@ -259,14 +271,6 @@ static bool waits_for(const struct lock_holder *h, const struct lock *lock)
 {
     return h->asked != NULL && h->asked->lock.type == lock->type &&
            h->asked->lock.start == lock->start && h->asked->lock.end == lock->end;
-}
-
-static void take_back_question(struct tree *t, struct lock_holder *h, struct range *freed)
-{
-    if (h->asked != NULL) {
-        range_add(freed, &h->asked->lock);
-        locks_dequeue(t, h);
-    }
 }
 
 /* How many locks the node has more if the question is queued up, or granted. */

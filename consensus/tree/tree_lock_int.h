@@ -61,9 +61,9 @@ void locks_dequeue(struct tree *t, struct lock_holder *h); /* the holder's quest
 void locks_holder_settle(struct tree *t, struct lock_holder *h);
 void locks_settle(struct tree *t, struct tree_locks *l);
 
+size_t locks_place_after(const struct lock_world *w, uint64_t start); /* in `held` */
 bool lock_is_sane(const struct lock *lock); /* a kind, a type and a range that can be held */
-bool locks_conflict(const struct lock *a, const struct lock *b);
-/* Whether `h` (NULL: someone new) cannot have the lock: something is in the way, see tree_lock.c.
+/* What is in the way of `h` (NULL: someone new), so that it cannot have the lock; NULL: nothing.
  * `question` is where it waits in the queue, NULL behind all. */
 const struct node_lock *lock_obstacle(const struct lock_world *w, const struct lock_holder *h,
                                       const struct lock *lock, const struct node_lock *question);

@@ -112,6 +112,13 @@ static size_t held_place(const struct lock_world *w, uint64_t start, const struc
     return low;
 }
 
+size_t locks_place_after(const struct lock_world *w, uint64_t start)
+{
+    struct holder_key last = {UINT64_MAX, UINT64_MAX, 0};
+
+    return held_place(w, start, &last);
+}
+
 static struct node_lock *lock_new(struct lock_holder *h, const struct lock *lock, uint64_t index)
 {
     struct node_lock *l = mem_zalloc(sizeof(*l));
@@ -401,19 +408,12 @@ bool locks_bind(struct tree *t)
 
 static void audit_holder(const struct tree *t, const struct lock_holder *h)
 {
-    const struct session *s = session_get(t, h->key.session);
-    const struct lock_holder *other;
     const struct node_lock *l;
-    bool bound = false;
 
-    CHECK(s != NULL);
+    CHECK(session_get(t, h->key.session) != NULL);
+    CHECK(h->of_prev != NULL); /* it is in a list: the head's is the tail */
     CHECK(h->held != NULL || h->asked != NULL);
     CHECK(locks_holder(h->on, &h->key) == h);
-    DL_FOREACH2(s->holders, other, of_next)
-    {
-        bound = bound || other == h;
-    }
-    CHECK(bound);
     DL_FOREACH (h->held, l) {
         CHECK(l->holder == h && !l->waiting);
         CHECK(l->next == NULL || l->lock.end < l->next->lock.start);
