@@ -167,6 +167,7 @@ void event_move(struct change *ch)
     struct inode *to = inode_find(&m->inodes, e->dir);
     bool from_news = event_is_news(m, from, e);
     bool to_news = from == to ? from_news : event_is_news(m, to, e);
+    bool tell;
 
     if (!from_news && !to_news) {
         return;
@@ -176,11 +177,16 @@ void event_move(struct change *ch)
         drop_name(m, from, e->from_name);
         drop_name(m, to, e->name);
     }
-    ch->node = inode_find(&m->inodes, e->attr.id);
-    place(ch, from, to);
     event_mark_dir(m, from);
     event_mark_dir(m, to);
-    if (ch->own == NULL || is_unsettled(m, from, e->from_name) || is_unsettled(m, to, e->name)) {
+    tell = (is_watched(from) || is_watched(to)) &&
+           (ch->own == NULL || is_unsettled(m, from, e->from_name) || is_unsettled(m, to, e->name));
+    ch->node = inode_find(&m->inodes, e->attr.id);
+    if (ch->node == NULL && !tell) {
+        return;
+    }
+    place(ch, from, to);
+    if (tell) {
         repeat(ch, from, to_news ? to : NULL);
     }
     inode_unpin(&m->inodes, ch->node);

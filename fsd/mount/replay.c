@@ -53,7 +53,24 @@ static void on_written(uv_write_t *w, int status)
     (void)status; /* a helper that cannot be written to is about to be seen dying */
 }
 
-static bool job_send(struct helper *h, const struct replay_job *j)
+/* To where there is no way any more: what is left of the move is that the name went. */
+static bool add_target(struct helper *h, struct replay_job *j)
+{
+    struct replay_order *o = &h->out.order;
+
+    if (j->to_dir == NULL) {
+        return true;
+    }
+    if (!path_of(j->to_dir, j->to_name, h->out.path + o->path_size)) {
+        j->kind = REPLAY_REMOVE;
+        o->kind = REPLAY_REMOVE;
+        return j->other == NULL;
+    }
+    o->to_size = (uint32_t)strlen(h->out.path + o->path_size);
+    return true;
+}
+
+static bool job_send(struct helper *h, struct replay_job *j)
 {
     const struct attr *a = &j->node->attr;
     struct replay_order *o = &h->out.order;
@@ -71,11 +88,8 @@ static bool job_send(struct helper *h, const struct replay_job *j)
         .path_size = (uint32_t)strlen(h->out.path),
         .exchange = j->other != NULL,
     };
-    if (j->to_dir != NULL) {
-        if (!path_of(j->to_dir, j->to_name, h->out.path + o->path_size)) {
-            return false;
-        }
-        o->to_size = (uint32_t)strlen(h->out.path + o->path_size);
+    if (!add_target(h, j)) {
+        return false;
     }
     h->answer_size = 0;
     buf = uv_buf_init((char *)&h->out, (unsigned)(sizeof(*o) + o->path_size + o->to_size));

@@ -118,3 +118,17 @@ Test(options, words_are_counted)
     cr_assert_eq(parse(true, 3, flag), ERR_INVAL);
     cr_assert_str_eq(why, "unknown option: -x");
 }
+
+Test(options, names_that_stay_here_are_the_editors_unless_others_or_none_are_given)
+{
+    const char *none[] = {"zabfs", "-o", "servers=h:1", "/mnt"};
+    const char *some[] = {"zabfs", "-o", "servers=h:1,local=*.tmp:x?", "/mnt"};
+    const char *off[] = {"zabfs", "-o", "servers=h:1,local=", "/mnt"};
+
+    cr_assert_eq(parse(true, 4, none), 0);
+    cr_assert_str_eq(o.local, ".*.sw?:.*.sw?x:*~:4913:.#*:#*#");
+    cr_assert_eq(parse(true, 4, some), 0);
+    cr_assert_str_eq(o.local, "*.tmp:x?");
+    cr_assert_eq(parse(true, 4, off), 0);
+    cr_assert_str_eq(o.local, "");
+}
