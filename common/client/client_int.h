@@ -38,7 +38,7 @@ enum {
     SILENCE_MS_MAX = 3000, /* or a third: then the member is taken for dead */
     OUT_SIZE_KEEP = 256 << 10, /* a larger buffer for encoding is not kept */
     MOVE_WAIT_MS_MIN = 1000,   /* at a member without a quorum, when no other has one either */
-    MOVE_WAIT_MS_MAX = 16 * 1000,
+    MOVE_WAIT_MS_MAX = 8 * 1000,
 };
 
 struct client {
