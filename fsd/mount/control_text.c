@@ -372,6 +372,7 @@ static void put_member_metrics(struct buf *b, const struct reply *r)
         {"subscriptions", {"member_subscriptions", "gauge", "Directories it tells sessions of."}},
         {"event_window_from",
          {"member_event_window_from", "gauge", "Changes behind this index are known."}},
+        {"history_from", {"member_history_from", "gauge", "States from this index on are known."}},
         {"uptime_ms", {"member_uptime_milliseconds", "counter", "Since the member started."}},
     };
     char text[64];
