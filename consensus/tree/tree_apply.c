@@ -269,7 +269,7 @@ int op_apply(struct tree *t, const struct txn *txn, struct txn_result *ret)
 {
     switch (txn->request.op) {
     case OP_CREATE:
-        return op_create(t, txn, ret);
+        return apply_create(t, txn, ret);
     case OP_SET:
         return apply_set(t, txn, ret);
     case OP_APPEND:
@@ -277,7 +277,7 @@ int op_apply(struct tree *t, const struct txn *txn, struct txn_result *ret)
     case OP_SETATTR:
         return apply_setattr(t, txn, ret);
     case OP_REMOVE:
-        return op_remove(t, txn, ret);
+        return apply_remove(t, txn, ret);
     case OP_RENAME:
         return apply_rename(t, txn, ret);
     case OP_LOCK:
@@ -285,7 +285,7 @@ int op_apply(struct tree *t, const struct txn *txn, struct txn_result *ret)
     case OP_TXN:
         return apply_txn(t, txn, ret);
     case OP_SETXATTR:
-        return xattr_apply(t, txn, ret);
+        return apply_setxattr(t, txn, ret);
     case OP_SESSION_CLOSE:
         return apply_session_close(t, txn, ret);
     default:

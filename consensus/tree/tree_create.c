@@ -134,9 +134,6 @@ static int create_name(const struct tree *t, const struct request *r, const stru
         return create_name_make(t, dir, name, made, ret, ret_number);
     }
     err = op_name_check(t, dir, name);
-    if (err == 0) {
-        err = life_check(name, r->u.create.type, r->u.create.life);
-    }
     if (err == 0 && tnode_child(t, dir, name) != NULL) {
         err = ERR_EXISTS;
     }
@@ -148,9 +145,11 @@ static int create_name(const struct tree *t, const struct request *r, const stru
     return 0;
 }
 
-int op_create(struct tree *t, const struct txn *txn, struct txn_result *ret)
+int apply_create(struct tree *t, const struct txn *txn, struct txn_result *ret)
 {
     const struct request *r = &txn->request;
+    bool sequential = (r->u.create.flags & CREATE_SEQUENTIAL) != 0; /* the name is not it yet */
+    struct name asked = sequential ? (struct name){0} : r->u.create.name;
     char made[NAME_SIZE_MAX + 1];
     struct tree_node *dir;
     struct tree_node *n;
@@ -162,7 +161,7 @@ int op_create(struct tree *t, const struct txn *txn, struct txn_result *ret)
         err = create_value_check(txn, r->u.create.type, r->u.create.value);
     }
     if (err == 0) {
-        err = life_check((struct name){0}, r->u.create.type, r->u.create.life);
+        err = life_check(asked, r->u.create.type, r->u.create.life);
     }
     if (err == 0) {
         err = create_name(t, r, dir, made, &name, &number);
@@ -263,7 +262,7 @@ void op_node_remove(struct tree *t, const struct txn *txn, struct tree_node *n)
     remove_one(t, txn, n);
 }
 
-int op_remove(struct tree *t, const struct txn *txn, struct txn_result *ret)
+int apply_remove(struct tree *t, const struct txn *txn, struct txn_result *ret)
 {
     struct tree_node *dir;
     struct tree_node *n;

@@ -222,8 +222,7 @@ static uint64_t audit_session(const struct tree *t, const struct session *s, uin
     }
     CHECK(slots == s->info.slot_count);
     CHECK(slots <= CLIENT_REQUESTS_MAX);
-    DL_FOREACH2(s->owned, n, extra->owned_next)
-    {
+    DL_FOREACH2 (s->owned, n, extra->owned_next) {
         CHECK(tnode_get(t, n->id) == n);
         CHECK(n->extra->owner == s->info.id);
         (*owned)++;

@@ -185,8 +185,8 @@ void op_dir_changed(const struct tree *t, struct tree_node *dir);
 
 /* --- tree_create.c --- */
 
-int op_create(struct tree *t, const struct txn *txn, struct txn_result *ret);
-int op_remove(struct tree *t, const struct txn *txn, struct txn_result *ret);
+int apply_create(struct tree *t, const struct txn *txn, struct txn_result *ret);
+int apply_remove(struct tree *t, const struct txn *txn, struct txn_result *ret);
 /* A name that may come to be in `dir`, whether or not it is taken; of ".data" see life_check(). */
 int op_name_check(const struct tree *t, const struct tree_node *dir, struct name name);
 /* Takes away a node that may go, ".data" of a directory first, with the changes. Leaves its own
@@ -266,7 +266,7 @@ void life_end(struct tree *t, const struct txn *txn, struct session *s);
 
 /* --- tree_xattr.c --- */
 
-int xattr_apply(struct tree *t, const struct txn *txn, struct txn_result *ret); /* OP_SETXATTR */
+int apply_setxattr(struct tree *t, const struct txn *txn, struct txn_result *ret); /* OP_SETXATTR */
 void xattrs_free(struct tree_xattrs *x);
 uint32_t xattrs_size(const struct tree_node *n);
 uint32_t xattrs_count(const struct tree_node *n);

@@ -69,8 +69,7 @@ void life_end(struct tree *t, const struct txn *txn, struct session *s)
         return;
     }
     list = mem_alloc(count * sizeof(struct tree_node *));
-    DL_FOREACH2(s->owned, n, extra->owned_next)
-    {
+    DL_FOREACH2 (s->owned, n, extra->owned_next) {
         list[i++] = n;
     }
     qsort(list, count, sizeof(struct tree_node *), compare_ids);

@@ -417,8 +417,7 @@ void locks_end(struct tree *t, struct session *s)
         return;
     }
     list = mem_alloc(count * sizeof(struct lock_holder *));
-    DL_FOREACH2(s->holders, h, of_next)
-    {
+    DL_FOREACH2 (s->holders, h, of_next) {
         list[to++] = h;
     }
     qsort(list, count, sizeof(struct lock_holder *), holder_order);

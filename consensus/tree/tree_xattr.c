@@ -264,7 +264,7 @@ struct xattr_op {
     struct tree_settings settings; /* of a directory, afterwards */
 };
 
-static int op_find(const struct tree *t, const struct request *r, struct xattr_op *ret)
+static int setxattr_find(const struct tree *t, const struct request *r, struct xattr_op *ret)
 {
     struct tree_node *n = tnode_get(t, r->u.setxattr.id);
     struct xattr_op op = {.n = n, .name = r->u.setxattr.name, .settings = settings_none};
@@ -293,7 +293,7 @@ static int op_find(const struct tree *t, const struct request *r, struct xattr_o
     return err;
 }
 
-static int op_check(const struct tree *t, const struct xattr_op *op, uint32_t flags)
+static int setxattr_check(const struct tree *t, const struct xattr_op *op, uint32_t flags)
 {
     const struct tree_node *n = op->n;
 
@@ -319,7 +319,7 @@ static int op_check(const struct tree *t, const struct xattr_op *op, uint32_t fl
                : 0;
 }
 
-static void op_carry_out(struct tree *t, const struct xattr_op *op)
+static void setxattr_carry_out(struct tree *t, const struct xattr_op *op)
 {
     struct tree_node *n = op->n;
 
@@ -343,21 +343,21 @@ static void op_carry_out(struct tree *t, const struct xattr_op *op)
     digest_add_node(t, n);
 }
 
-int xattr_apply(struct tree *t, const struct txn *txn, struct txn_result *ret)
+int apply_setxattr(struct tree *t, const struct txn *txn, struct txn_result *ret)
 {
     struct xattr_op op;
-    int err = op_find(t, &txn->request, &op);
+    int err = setxattr_find(t, &txn->request, &op);
     bool same;
 
     if (err == 0) {
-        err = op_check(t, &op, txn->request.u.setxattr.flags);
+        err = setxattr_check(t, &op, txn->request.u.setxattr.flags);
     }
     if (err != 0) {
         return err;
     }
     same = op.found && op.size > 0 && same_value(op.n->extra->xattrs->list[op.at].value, op.value);
     if (!same) {
-        op_carry_out(t, &op);
+        setxattr_carry_out(t, &op);
         results_change(t, txn, op.n, CHANGE_SETATTR);
     }
     tree_node_attr(op.n, &ret->reply.u.attr);
