@@ -438,6 +438,21 @@ static void audit_lock(const struct tree *t, struct tree_locks *locks, const str
     }
 }
 
+static void audit_world(const struct lock_world *w)
+{
+    const struct node_lock *l;
+    size_t exclusive = 0, passing = 0;
+
+    for (size_t i = 0; i < w->held_count; i++) {
+        exclusive += w->held[i]->lock.type == LOCK_TYPE_EXCLUSIVE ? 1 : 0;
+    }
+    DL_FOREACH (w->queue, l) {
+        passing += l->holder->held != NULL ? 1 : 0;
+    }
+    CHECK(exclusive == w->exclusive_count);
+    CHECK(passing == w->passing_count);
+}
+
 uint64_t locks_audit(const struct tree *t, const struct tree_node *n)
 {
     struct tree_locks *locks = n->extra != NULL ? n->extra->locks : NULL;
@@ -452,6 +467,8 @@ uint64_t locks_audit(const struct tree *t, const struct tree_node *n)
     CHECK(n->type == NODE_FILE);
     CHECK(locks->count <= LOCKS_PER_NODE_MAX);
     CHECK(locks->holders != NULL);
+    audit_world(&locks->worlds[0]);
+    audit_world(&locks->worlds[1]);
     for (const struct lock_holder *h = locks->holders; h != NULL; h = h->hh.next) {
         audit_holder(t, h);
     }

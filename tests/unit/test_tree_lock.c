@@ -398,7 +398,22 @@ Test(tree_lock, bound_per_node)
     world_done(&w);
 }
 
-/* A thousand wait, and each gets its turn, alone and in order. */
+/* A flock that is given back for another makes the room that the question needs. */
+Test(tree_lock, bound_and_conversion)
+{
+    struct world w = world_new();
+    uint64_t f = make_file(&w, "f");
+
+    for (uint64_t i = 0; i < LOCKS_PER_NODE_MAX; i++) {
+        cr_assert_eq(takes(&w, f, flock_of(SH, i), false), 1);
+    }
+    cr_assert_eq(takes(&w, f, flock_of(SH, LOCKS_PER_NODE_MAX), true), ERR_NOLOCKS);
+    cr_assert_eq(takes(&w, f, flock_of(EX, 5), true), 0);
+    audit(&w);
+    world_done(&w);
+}
+
+/* Ten thousand wait, and each gets its turn, alone and in order. */
 Test(tree_lock, long_queue)
 {
     struct world w = world_new();
