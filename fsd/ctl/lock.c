@@ -42,6 +42,13 @@ struct locking {
 
 static void ask(struct locking *l);
 
+static void granted(struct locking *l, uint64_t fence)
+{
+    l->granted = true;
+    l->fence = fence;
+    l->hold.node = l->node; /* its loss counts from now on */
+}
+
 static void on_again(uv_timer_t *timer)
 {
     ask(timer->data);
@@ -66,8 +73,7 @@ static void on_asked(void *ctx, void *arg, const struct reply *r)
 
     (void)ctx;
     if (r->err == 0 && r->u.lock.granted && !l->granted) {
-        l->granted = true;
-        l->fence = r->u.lock.fence;
+        granted(l, r->u.lock.fence);
     } else if (r->err == 0) {
         l->queued = true;
     } else if (r->err == ERR_NOENT) {
@@ -104,8 +110,7 @@ static void on_event(void *ctx, const struct event *e)
     hold_on_event(&l->hold, e);
     if (e->kind == CHANGE_GRANT && e->attr.id == l->node && e->lock_kind == LOCK_KIND_FLOCK &&
         !l->granted) {
-        l->granted = true;
-        l->fence = e->index;
+        granted(l, e->index);
     }
     if (e->kind == CHANGE_REMOVE && e->attr.id == l->node) {
         l->gone = true;
@@ -181,7 +186,6 @@ static int acquire(struct locking *l)
         uv_timer_stop(&l->again);
     } while (l->gone && !l->granted && !l->late && l->err == 0 && l->hold.signal == 0);
     if (l->granted) {
-        l->hold.node = l->node;
         l->err = hold_confirm(&l->hold);
     }
     if (l->hold.signal != 0) {

@@ -20,7 +20,10 @@
 #include "run.h"
 #include "watch_path.h"
 
-enum { QUEUE_MAX = 1000 };
+enum {
+    QUEUE_MAX = 1000,
+    BEAT_MS = 3000, /* a barrier each: on a member without a quorum the client seeks another */
+};
 
 struct change {
     struct change *next;
@@ -39,6 +42,7 @@ struct watch {
     struct watch_path path;
     struct ctl_session session;
     struct run run;
+    uv_timer_t beat;
     struct queue group; /* of one index, the last change of which has not come */
     struct queue held;  /* came while a subscription was asked for */
     struct queue queue;
@@ -381,6 +385,14 @@ static void on_event(void *ctx, const struct event *e)
     }
 }
 
+static void on_beat(uv_timer_t *timer)
+{
+    struct watch *w = timer->data;
+    struct request sync = {.op = OP_SYNC, .deadline_ms = BEAT_MS};
+
+    client_submit(w->session.client, &sync, NULL, NULL);
+}
+
 int ctl_run_watch(const struct ctl_args *args, struct ctl_session *s, char **words)
 {
     static const struct client_ops ops = {.on_event = on_event, .on_attach = on_attach};
@@ -400,11 +412,15 @@ int ctl_run_watch(const struct ctl_args *args, struct ctl_session *s, char **wor
     queue_init(&w.held);
     queue_init(&w.queue);
     run_init(&w.run, &w.session.loop);
+    uv_timer_init(&w.session.loop, &w.beat);
+    w.beat.data = &w;
+    uv_timer_start(&w.beat, on_beat, BEAT_MS, BEAT_MS);
     subscribe(&w);
     while (!w.ended || w.run.child != 0) {
         uv_run(&w.session.loop, UV_RUN_ONCE);
     }
     run_close(&w.run);
+    uv_close((uv_handle_t *)&w.beat, NULL);
     ctl_session_close(&w.session);
     queue_clear(&w.group);
     queue_clear(&w.held);

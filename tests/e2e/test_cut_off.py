@@ -101,6 +101,38 @@ def goes_on(w, cut):
         os.rmdir(w.path("m", f"d{i}"))
 
 
+def command_line(w):
+    """zabctl watch and zabctl lock, whose member is cut off, go on at the next one as well."""
+    servers = "+".join("unix:" + w.socket(n) for n in MEMBERS)
+    log = w.path("watched")
+    with open(log, "wb") as out:
+        watch = subprocess.Popen([ZABCTL, "--servers", servers, "watch", "-r", "/"], stdout=out,
+                                 stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    w.remember(watch.pid)
+    watch.stderr.readline()  # it has begun
+    lock = subprocess.Popen([ZABCTL, "--servers", servers, "lock", "--ttl", "8", "/lock", "--", "sh", "-c",
+                             "echo held; exec sleep 1000"], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE)
+    w.remember(lock.pid)
+    check(lock.stdout.readline() == b"held\n", "the lock is not held")
+    w.net.cut(1, "both")
+    for i in range(WRITES):
+        write(w.path("m", f"seen{i}"), b"x", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+
+    def seen():
+        with open(log) as f:
+            return [line.split("/seen")[1] for line in f.read().splitlines() if "create /seen" in line]
+    wait_until(lambda: seen() == [str(i) for i in range(WRITES)], 30, f"each once and in order, not {seen()}")
+    entries = subprocess.run([ZABCTL, "--servers", "unix:" + w.socket(2), "locks", "/lock"],
+                             capture_output=True, text=True).stdout
+    check(entries.startswith(f"holds exclusive flock pid={lock.pid} "), f"who has the lock: {entries}")
+    check(lock.poll() is None, "the lock was given up")
+    w.net.mend(1, "both")
+    for p in watch, lock:
+        p.terminate()
+        p.communicate(timeout=30)
+
+
 def nobody_has_a_quorum(w):
     write(w.path("m", "f"), b"before")
     for n in MEMBERS:
@@ -128,6 +160,8 @@ def test(w):
     goes_on(w, [1])
     wait_until(w.leader, 30, "a leader")
     goes_on(w, [int(w.own_status()["member"])])
+    wait_until(w.leader, 30, "a leader")
+    command_line(w)
     wait_until(w.leader, 30, "a leader")
     moves = nobody_has_a_quorum(w)
     print(f"the first leader was member {first}; {moves} moves in 200 refusals")
