@@ -26,7 +26,7 @@ static void put_meta(const struct store_conf *conf, const char *name)
     uint8_t sector[SECTOR_SIZE] = "ZABMETA\n";
     int fd = v->open(v->ctx, name, O_RDWR | O_CREAT, 0600);
 
-    bytes_set_u32(sector + 8, 1);
+    bytes_set_u32(sector + 8, 2);
     bytes_set_u32(sector + 12, conf->member);
     bytes_set_u64(sector + 16, conf->cluster.lo);
     bytes_set_u64(sector + 24, conf->cluster.hi);
@@ -177,7 +177,7 @@ static void check_directory(const struct store_conf *conf, struct memfs *fs, uin
     check_inspection(&in, rc, &rec);
     inspect_done(&in);
     if (rc != 0) {
-        CHECK(rc == ERR_CORRUPT || rc == ERR_FOREIGN);
+        CHECK(rc == ERR_CORRUPT || rc == ERR_FOREIGN || rc == ERR_FORMAT);
         CHECK(note[0] != '\0');
         CHECK(store_open(conf, &s, &rec, note) == rc);
         return;

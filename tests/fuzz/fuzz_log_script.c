@@ -84,7 +84,7 @@ static void step_header(struct script *s)
     f->size = f->size > size ? f->size : size;
     memset(f->bytes, 0, SECTOR_SIZE);
     memcpy(f->bytes, "ZABLOG\n", 8);
-    bytes_set_u32(f->bytes + 8, 1);
+    bytes_set_u32(f->bytes + 8, 2);
     bytes_set_u32(f->bytes + 12, s->conf->member);
     bytes_set_u64(f->bytes + 16, s->conf->cluster.lo);
     bytes_set_u64(f->bytes + 24, s->conf->cluster.hi);

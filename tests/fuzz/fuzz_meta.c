@@ -25,7 +25,7 @@ static const char *const names[2] = {"meta-0", "meta-1"};
 static void put_identity(const struct store_conf *conf, uint8_t *sector)
 {
     memcpy(sector, "ZABMETA\n", 8);
-    bytes_set_u32(sector + 8, 1);
+    bytes_set_u32(sector + 8, 2);
     bytes_set_u32(sector + 12, conf->member);
     bytes_set_u64(sector + 16, conf->cluster.lo);
     bytes_set_u64(sector + 24, conf->cluster.hi);
@@ -144,7 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
             check_next_vote(r, flags >> 7);
         }
     } else {
-        CHECK(rc == ERR_CORRUPT || rc == ERR_FOREIGN);
+        CHECK(rc == ERR_CORRUPT || rc == ERR_FOREIGN || rc == ERR_FORMAT);
         CHECK(r->note[0] != '\0');
         CHECK(rig_open(r) == rc);
     }

@@ -19,7 +19,7 @@
 #include "mem.h"
 #include "node.h"
 
-enum { STREAMS = 3, TICK_MS = 64, STEPS_MAX = 512 };
+enum { STREAMS = 3, TICK_MS = 64, STEPS_MAX = 512, TXN_MAX = 4 };
 
 enum step { STEP_RAW, STEP_ASK, STEP_TICK, STEP_CLOSE, STEP_TURN, STEPS };
 
@@ -144,6 +144,8 @@ static void world_start(struct world *w)
     struct node_conf conf = {
         .value_size_max = 1000,
         .snapshot_entries = 20,
+        .history_changes = 30,
+        .history_bytes = 4000,
         .request_deadline_ms_max = 60000,
     };
     struct zab_boot boot = {.fresh = true};
@@ -207,6 +209,56 @@ static struct blob *take_value(struct cursor *in)
     return b;
 }
 
+static struct lock take_lock(struct cursor *in)
+{
+    unsigned v = take(in), range = take(in);
+    struct lock l = {.kind = (enum lock_kind)(v % 3),
+                     .type = (enum lock_type)(v / 3 % 3),
+                     .owner = v / 9 % 4,
+                     .start = range % 16,
+                     .end = range / 16};
+
+    if (range % 4 == 0) {
+        l.start = 0;
+        l.end = UINT64_MAX;
+    }
+    return l;
+}
+
+static void ask_setxattr(struct cursor *in, struct request *r)
+{
+    static const char *const names[] = {
+        "user.a", "user.b", "user.zabfs.quota", "user.zabfs.ephemeral", "user.zabfs.name", "x"};
+    static const char *const values[] = {"1K 5", "- 9", "session", "open", ""};
+    const char *name, *value;
+
+    r->u.setxattr.id = take(in);
+    name = names[take(in) % 6];
+    value = values[take(in) % 5];
+    r->u.setxattr.name = (struct name){name, (uint32_t)strlen(name)};
+    r->u.setxattr.value = blob_new(value, strlen(value));
+    r->u.setxattr.flags = take(in) % (SETXATTR_ALL + 1);
+}
+
+/* Steps in few bytes: the paths are one or two letters deep. */
+static void ask_txn(struct cursor *in, struct request *r, struct txn_step *steps)
+{
+    static const char *const paths[] = {"/a", "/b", "/a/b", "/b/a", "/c#", "/", "/a/", "x"};
+
+    r->u.txn.count = take(in) % (TXN_MAX + 1);
+    r->u.txn.steps = steps;
+    for (uint32_t i = 0; i < r->u.txn.count; i++) {
+        const char *path = paths[take(in) % 8];
+        unsigned v = take(in);
+
+        steps[i].kind = (enum txn_step_kind)(TXN_CHECK + v % TXN_RENAME);
+        steps[i].version = v / 16 % 4;
+        steps[i].path = (struct name){path, (uint32_t)strlen(path)};
+        path = paths[v % 8];
+        steps[i].value = v < 200 ? blob_new(path, strlen(path)) : NULL;
+    }
+}
+
 static void ask_write(struct cursor *in, struct request *r)
 {
     switch (r->op) {
@@ -214,7 +266,9 @@ static void ask_write(struct cursor *in, struct request *r)
         r->u.create.dir = take(in);
         r->u.create.name = take_name(in);
         r->u.create.type = (enum node_type)(1 + take(in) % 3);
-        r->u.create.flags = take(in) % (CREATE_ALL + 1);
+        r->u.create.flags = take(in) % 8;
+        r->u.create.life = (enum node_life)(r->u.create.flags / 2 % 3);
+        r->u.create.flags %= CREATE_ALL + 1;
         r->u.create.value = r->u.create.type == NODE_DIR ? NULL : take_value(in);
         break;
     case OP_SET:
@@ -236,6 +290,22 @@ static void ask_write(struct cursor *in, struct request *r)
         r->u.remove.dir = take(in);
         r->u.remove.name = take_name(in);
         r->u.remove.flags = take(in) % (REMOVE_ALL + 1);
+        r->u.remove.id = r->u.remove.dir % 16 == 0 ? take(in) : 0;
+        break;
+    case OP_RENAME:
+        r->u.rename.dir = take(in);
+        r->u.rename.name = take_name(in);
+        r->u.rename.to_dir = take(in);
+        r->u.rename.to_name = take_name(in);
+        r->u.rename.flags = take(in) % (RENAME_FLAG_ALL + 1);
+        break;
+    case OP_SETXATTR:
+        ask_setxattr(in, r);
+        break;
+    case OP_LOCK:
+        r->u.lock.id = take(in);
+        r->u.lock.lock = take_lock(in);
+        r->u.lock.wait = take(in) % 2;
         break;
     case OP_SESSION_OPEN:
         r->u.session_open.key.bytes[0] = (uint8_t)take(in);
@@ -265,6 +335,28 @@ static void ask_read(struct cursor *in, struct request *r, uint64_t *ids)
         r->u.readdir.dir = take(in);
         r->u.readdir.after = take(in);
         r->u.readdir.size_max = 1 + 8 * take(in);
+        r->u.readdir.at = r->u.readdir.dir > 128 ? take(in) : 0;
+        break;
+    case OP_XATTRS:
+    case OP_STATFS:
+        r->u.xattrs.id = r->u.statfs.id = take(in);
+        break;
+    case OP_EVENTS:
+        r->u.events.on = take(in) % 4 != 0;
+        r->u.events.index_from = take(in);
+        break;
+    case OP_LOG:
+        r->u.log.dir = take(in);
+        r->u.log.name = take_name(in);
+        r->u.log.after = take(in);
+        break;
+    case OP_LOCK_TEST:
+        r->u.lock_test.id = take(in);
+        r->u.lock_test.lock = take_lock(in);
+        break;
+    case OP_LOCKS:
+        r->u.locks.id = take(in) % 8;
+        r->u.locks.after = take(in) % 8;
         break;
     case OP_INTEREST:
     case OP_FORGET:
@@ -289,11 +381,13 @@ static void ask_read(struct cursor *in, struct request *r, uint64_t *ids)
 static void ask(struct world *w, struct cursor *in)
 {
     static const enum op ops[] = {
-        OP_HELLO,  OP_LOOKUP,       OP_GETATTR,       OP_READ,   OP_READDIR, OP_STATFS,
-        OP_STATUS, OP_SYNC,         OP_PING,          OP_BACKUP, OP_FORGET,  OP_CREATE,
-        OP_SET,    OP_APPEND,       OP_INTEREST,      OP_REMOVE, OP_SETATTR, OP_CREATE,
-        OP_CREATE, OP_SESSION_OPEN, OP_SESSION_CLOSE,
+        OP_HELLO,  OP_LOOKUP,       OP_GETATTR,       OP_READ,   OP_READDIR,   OP_STATFS,
+        OP_STATUS, OP_SYNC,         OP_PING,          OP_BACKUP, OP_FORGET,    OP_CREATE,
+        OP_SET,    OP_APPEND,       OP_INTEREST,      OP_REMOVE, OP_SETATTR,   OP_CREATE,
+        OP_CREATE, OP_SESSION_OPEN, OP_SESSION_CLOSE, OP_RENAME, OP_SETXATTR,  OP_LOCK,
+        OP_TXN,    OP_XATTRS,       OP_EVENTS,        OP_LOG,    OP_LOCK_TEST, OP_LOCKS,
     };
+    struct txn_step steps[TXN_MAX] = {{0}};
     unsigned stream = take(in), v = take(in);
     struct request r = {.op = ops[v % (sizeof(ops) / sizeof(ops[0]))]};
     struct buf frame = {0};
@@ -302,14 +396,19 @@ static void ask(struct world *w, struct cursor *in)
     r.xid = v < 224 ? ++w->xid_next : w->xid_next - v % 4; /* an old number: a repetition */
     r.xid_floor = v < 64 ? r.xid : 0;
     r.deadline_ms = 1000;
-    if (op_is_write(r.op)) {
+    if (r.op == OP_TXN) {
+        ask_txn(in, &r, steps);
+    } else if (op_is_write(r.op)) {
         ask_write(in, &r);
     } else {
         ask_read(in, &r, ids);
     }
     codec_encode_request(&frame, &r);
     say(w, stream, frame.data, frame.size);
-    if (r.op == OP_CREATE || r.op == OP_SET || r.op == OP_APPEND) {
+    for (uint32_t i = 0; i < TXN_MAX; i++) {
+        blob_unref(steps[i].value);
+    }
+    if (r.op == OP_CREATE || r.op == OP_SET || r.op == OP_APPEND || r.op == OP_SETXATTR) {
         codec_request_done(&r);
     }
     buf_done(&frame);
@@ -392,7 +491,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 /* A session, and after it an op, with all its fields the same small number. */
 void fuzz_seed(unsigned i, struct buf *b)
 {
-    enum { OPS = 21, FIELDS = 6 };
+    enum { OPS = 30, FIELDS = 6 };
     static const uint8_t hello[] = {STEP_ASK, 0, 0, 0, 1, 0, 0, 10, STEP_TURN};
 
     buf_put(b, hello, sizeof(hello));

@@ -8,7 +8,7 @@
 
 /* Images of small trees, for targets that read them. Number n has seen the first n + 1 of the
  * transactions below. */
-enum { SAMPLE_IMAGES = 7 };
+enum { SAMPLE_IMAGES = 15 };
 
 static inline void sample_apply(struct tree *t, uint64_t session, struct request r)
 {
@@ -39,13 +39,46 @@ static inline struct request sample_create(uint64_t dir, const char *name, enum 
     return r;
 }
 
-static inline struct tree *sample_tree(unsigned n)
+/* Value NULL: none. */
+static inline struct request sample_setxattr(uint64_t id, const char *name, struct blob *value)
 {
-    struct tree *t = tree_new();
-    struct blob *value = blob_new("value", 5);
+    struct request r = {.op = OP_SETXATTR};
+
+    r.u.setxattr.id = id;
+    r.u.setxattr.name = (struct name){name, (uint32_t)strlen(name)};
+    r.u.setxattr.value = value;
+    return r;
+}
+
+static inline struct request sample_lock(uint64_t id, enum lock_kind kind, uint64_t owner,
+                                         uint64_t end)
+{
+    struct request r = {.op = OP_LOCK};
+
+    r.u.lock.id = id;
+    r.u.lock.lock = (struct lock){
+        .kind = kind, .type = LOCK_TYPE_EXCLUSIVE, .owner = owner, .end = end, .pid = 7};
+    r.u.lock.wait = true;
+    return r;
+}
+
+static inline struct request sample_rename(const char *from, const char *to)
+{
+    struct request r = {.op = OP_RENAME};
+
+    r.u.rename.dir = r.u.rename.to_dir = TREE_ROOT_ID;
+    r.u.rename.name = (struct name){from, (uint32_t)strlen(from)};
+    r.u.rename.to_name = (struct name){to, (uint32_t)strlen(to)};
+    return r;
+}
+
+enum { SAMPLE_FILE = TREE_ROOT_ID + 1, SAMPLE_DIR = TREE_ROOT_ID + 2 };
+
+static inline void sample_txns(struct request txns[SAMPLE_IMAGES], struct blob *value,
+                               struct blob *quota)
+{
     struct request open = {.op = OP_SESSION_OPEN};
     struct request remove = {.op = OP_REMOVE};
-    struct request txns[SAMPLE_IMAGES];
 
     open.u.session_open.key.bytes[0] = 1;
     open.u.session_open.timeout_ms = 10000;
@@ -56,13 +89,33 @@ static inline struct tree *sample_tree(unsigned n)
     txns[1] = sample_create(TREE_ROOT_ID, "file", NODE_FILE, value);
     txns[2] = sample_create(TREE_ROOT_ID, "dir", NODE_DIR, NULL);
     txns[3] = sample_create(TREE_ROOT_ID, "link", NODE_SYMLINK, value);
-    txns[4] = sample_create(TREE_ROOT_ID + 2, "inner", NODE_FILE, NULL);
+    txns[4] = sample_create(SAMPLE_DIR, "inner", NODE_FILE, NULL);
     txns[5] = remove;
     txns[6] = remove; /* refused, and the slot says so */
+    txns[7] = sample_create(SAMPLE_DIR, "passing", NODE_FILE, value);
+    txns[7].u.create.life = LIFE_SESSION;
+    txns[8] = sample_setxattr(SAMPLE_FILE, "user.color", value);
+    txns[9] = sample_setxattr(SAMPLE_DIR, "user.zabfs.quota", quota);
+    txns[10] = sample_create(SAMPLE_DIR, ".data", NODE_FILE, value);
+    txns[11] = sample_lock(SAMPLE_FILE, LOCK_KIND_FLOCK, 1, UINT64_MAX);
+    txns[12] = sample_lock(SAMPLE_FILE, LOCK_KIND_POSIX, 2, 9);
+    txns[13] = sample_lock(SAMPLE_FILE, LOCK_KIND_FLOCK, 3, UINT64_MAX); /* waits */
+    txns[14] = sample_rename("dir", "folder");
+}
+
+static inline struct tree *sample_tree(unsigned n)
+{
+    struct tree *t = tree_new();
+    struct blob *value = blob_new("value", 5);
+    struct blob *quota = blob_new("2K 9", 4);
+    struct request txns[SAMPLE_IMAGES];
+
+    sample_txns(txns, value, quota);
     for (unsigned i = 0; i <= n; i++) {
         sample_apply(t, i > 0 ? 1 : 0, txns[i]);
     }
     blob_unref(value);
+    blob_unref(quota);
     return t;
 }
 
