@@ -86,9 +86,8 @@
     X(X18_EVENT_AFTER_REPLY, "a reply overtakes the event of the change it shows",                 \
       "ZooKeeper, ordering of watches")                                                            \
     X(X19_LOCAL_CLOCK, "each member stamps what it applies with its own clock", "own")             \
-    X(X20_EPHEMERAL_STAYS, "all but the first ephemeral outlive their session", "ZOOKEEPER-2774")  \
-    X(X21_EPHEMERAL_OF_ANOTHER, "a session takes ephemerals of the next one along",                \
-      "ZOOKEEPER-1208, ephemerals and reconnects")                                                 \
+    X(X20_EPHEMERAL_STAYS, "all but the first ephemeral outlive their session", "ZOOKEEPER-1208")  \
+    X(X21_EPHEMERAL_OF_ANOTHER, "a session takes ephemerals of the next one along", "own")         \
     X(X22_TWO_HOLDERS, "an exclusive lock is granted beside a shared one", "own")                  \
     X(X23_FENCE_OF_QUESTION, "the fence of a lock that was waited for is that of the question",    \
       "Kleppmann 2016, how to do distributed locking")                                             \
@@ -102,8 +101,7 @@
       "own")                                                                                       \
     X(X29_APPEND_TWICE, "an append that is sent again is appended again", "Kafka, KIP-98")         \
     X(X30_RESUMES_LATE, "who resumes the stream of all changes misses the first", "own")           \
-    X(X31_QUOTA_KEPT, "what a removed file took is not given back to the quota",                   \
-      "ZOOKEEPER-451, 3301")                                                                       \
+    X(X31_QUOTA_KEPT, "what a removed file took is not given back to the quota", "ZOOKEEPER-2559") \
     X(X32_RULE_IGNORED, "a numbered name is permanent in a directory of ephemerals", "own")        \
     X(X33_RULE_STAYS, "what was ephemeral by rule stays so when it is published by a rename",      \
       "own")                                                                                       \
