@@ -194,10 +194,27 @@ static int statfs(struct node *n, const struct request *q, struct reply *r)
     return 0;
 }
 
+static bool is_directory(const struct node *n, uint64_t id)
+{
+    const struct tree_node *node = tree_node(n->tree, id);
+    struct attr attr;
+
+    if (node == NULL) {
+        return false;
+    }
+    tree_node_attr(node, &attr);
+    return attr.type == NODE_DIR;
+}
+
+/* Nothing will happen in what is not there: what a session has seen is applied here, so an id that
+ * it knows and the tree does not is gone for good. So subscriptions are bounded by the directories
+ * there are, whatever a client asks for. */
 static int interest(struct node *n, struct node_conn *conn, const struct request *q)
 {
     for (uint32_t i = 0; i < q->u.interest.count; i++) {
-        interest_add(n->interest, conn->session, q->u.interest.ids[i]);
+        if (is_directory(n, q->u.interest.ids[i])) {
+            interest_add(n->interest, conn->session, q->u.interest.ids[i]);
+        }
     }
     if (q->u.interest.index_from == 0) {
         return 0;

@@ -128,6 +128,15 @@ static void tell_session(void *ctx, uint64_t session)
     tell_add(n, a);
 }
 
+static void interest_of_removed_ends(struct node *n, const struct event *changes, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (changes[i].kind == CHANGE_REMOVE && changes[i].attr.type == NODE_DIR) {
+            interest_drop_dir(n->interest, changes[i].attr.id);
+        }
+    }
+}
+
 void node_publish(struct node *n, const struct event *changes, uint32_t count)
 {
     struct node_attached *a;
@@ -166,6 +175,7 @@ void node_publish(struct node *n, const struct event *changes, uint32_t count)
         }
         blob_unref(bytes);
     }
+    interest_of_removed_ends(n, changes, count);
 }
 
 /* --- telling again what was missed ----------------------------------------------------------- */

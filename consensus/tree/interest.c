@@ -178,6 +178,19 @@ void interest_drop(struct interest *in, uint64_t session)
     }
 }
 
+void interest_drop_dir(struct interest *in, uint64_t dir)
+{
+    struct group *g = group_find(&in->dirs, dir);
+    struct subscription *s = g != NULL ? g->head : NULL;
+
+    while (s != NULL) {
+        struct subscription *next = s->dir_next;
+
+        subscription_end(in, s);
+        s = next;
+    }
+}
+
 bool interest_has(const struct interest *in, uint64_t session, uint64_t dir)
 {
     return subscription_find(in, session, dir) != NULL;

@@ -8,7 +8,7 @@
 /* Which sessions attached to this member hear of changes in which directory. It is the member's own
  * and not replicated: a session that moves to another member declares its interest again. Iteration
  * is in the order of subscription, so that runs repeat. All operations are O(1) in the number of
- * subscriptions, interest_drop() in those of the session. */
+ * subscriptions, interest_drop() in those of the session, or of the directory. */
 struct interest;
 
 struct interest *interest_new(void);
@@ -17,6 +17,7 @@ void interest_free(struct interest *in);
 void interest_add(struct interest *in, uint64_t session, uint64_t dir); /* twice is fine */
 void interest_remove(struct interest *in, uint64_t session, uint64_t dir);
 void interest_drop(struct interest *in, uint64_t session); /* all of a session */
+void interest_drop_dir(struct interest *in, uint64_t dir); /* all of a directory, which is gone */
 bool interest_has(const struct interest *in, uint64_t session, uint64_t dir);
 size_t interest_count(const struct interest *in);
 

@@ -75,6 +75,7 @@ static void put_mount(struct buf *b, const struct mount *m)
     control_put_line(b, "inodes=%zu", inodes_count(&m->inodes));
     control_put_line(b, "cached_bytes=%zu", m->values.size);
     control_put_line(b, "notifies_queued=%zu", notify_queued(m->notify));
+    control_put_line(b, "invalidations_queued=%zu", notify_queued(m->notify));
     control_put_line(b, "replays=%" PRIu64, replay.done);
     control_put_line(b, "replays_failed=%" PRIu64, replay.failed);
     control_put_line(b, "replays_queued=%zu", replay.queued);

@@ -102,3 +102,22 @@ Test(tree_interest, agrees_with_a_matrix)
     }
     interest_free(in);
 }
+
+Test(tree_interest, a_directory_that_is_gone)
+{
+    struct interest *in = interest_new();
+
+    interest_add(in, 10, 1);
+    interest_add(in, 10, 2);
+    interest_add(in, 20, 2);
+    interest_drop_dir(in, 2);
+    interest_drop_dir(in, 2);
+    interest_drop_dir(in, 3);
+    cr_assert_eq(interest_count(in), 1);
+    cr_assert(interest_has(in, 10, 1));
+    cr_assert_eq(each(in, 2).count, 0);
+    interest_drop(in, 20);
+    interest_drop(in, 10);
+    cr_assert_eq(interest_count(in), 0);
+    interest_free(in);
+}
