@@ -43,9 +43,10 @@ def getlk(fd, kind, start=0, size=0):
 
 class Holder:
     """A process that locks a file, says so, and keeps it until it is told or killed. A signal that it
-    handles interrupts its waiting, without SA_RESTART."""
+    handles interrupts its waiting, without SA_RESTART. (Descriptors on a mount that is to be stopped
+    belong into such processes: whoever forks would pass them on, and their close would wait.)"""
 
-    def __init__(self, path, lock, flags=os.O_RDWR):
+    def __init__(self, path, lock, flags=os.O_RDWR, later=None):
         said, out = os.pipe()
         end, self.end = os.pipe()
         self.said = said
@@ -68,7 +69,8 @@ class Holder:
                 fd = os.open(path, flags)
                 number = lock(fd)
                 os.write(out, b"%d\n" % number)
-                os.read(end, 1)
+                while os.read(end, 1):
+                    os.write(out, b"%r\n" % (later(fd),))
                 code = 0
             except OSError as e:
                 os.write(out, b"%d\n" % e.errno)
@@ -92,6 +94,12 @@ class Holder:
     def wait(self, seconds=20):
         wait_until(lambda: self.poll() is not None, seconds, f"process {self.pid} to lock")
         return self.answer
+
+    def ask(self):
+        """What `later` returns when it is called now: a list of numbers."""
+        os.set_blocking(self.said, True)
+        os.write(self.end, b"?")
+        return json.loads(os.read(self.said, 4096))
 
     def signal(self, number):
         os.kill(self.pid, number)
