@@ -243,6 +243,54 @@ def one_side(e):
     same_everywhere(e, "s")
 
 
+def shuffle(e, n, seed):
+    """Moves, exchanges, replaces, makes and removes whatever it meets; others do so, too."""
+    walk = random.Random(seed)
+    done = 0
+    for i in range(150):
+        paths = [e.path(n, "a", walk.choice("xyz"), str(walk.randrange(6))) for _ in range(2)]
+        flags = walk.choice([0, 0, NOREPLACE, EXCHANGE])
+        kind = walk.randrange(10)
+        if kind == 0:
+            got = errno_of(os.mkdir, paths[0])
+        elif kind == 1:
+            got = errno_of(write, paths[0], b"%d %d" % (n, i))
+        elif kind == 2:
+            got = errno_of(os.rmdir if os.path.isdir(paths[0]) else os.unlink, paths[0])
+        else:
+            if kind == 3:  # into a directory, or out of one
+                paths[1] = os.path.join(paths[1], "in")
+                walk.shuffle(paths)
+            got = errno_of(renameat2, *paths, flags)
+        check(got in (0, errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR, errno.EINVAL,
+                      errno.ESTALE), f"{kind} {paths}: {errno_name(got)}")
+        done += got == 0
+    return done
+
+
+def all_at_once(e):
+    """Six movers on three mounts in the same three directories, all of them watched: all mounts end with
+    the same, and watchers of a directory nobody touches any more hear what is done there next."""
+    for d in "xyz":
+        os.makedirs(e.path(1, "a", d))
+    e.barriers()
+    looks = [Inotify() for _ in range(3)]
+    for n, look in enumerate(looks, 1):
+        for d in "xyz":
+            look.add(e.path(n, "a", d), d)
+    movers = [Worker(shuffle, e, n, random.randrange(1 << 32)) for n in (1, 2, 3, 1, 2, 3)]
+    done = sum(mover.result(100) for mover in movers)
+    same_everywhere(e, "a")
+    for d in "xyz":
+        os.mknod(e.path(1, "a", d, "end"))
+    for look in looks:
+        ends = set("xyz")
+        while ends:
+            look.read_until(lambda v: v.name == "end" and not ends.discard(v.label), 30)
+        look.close()
+    return done
+
+
 def test(e):
     identity(e)
     merging(e)
@@ -253,9 +301,10 @@ def test(e):
     for n in (1, 2, 3):
         wait_until(lambda: b"\nreplays_queued=0\n" in read(e.path(n, ".zabfs", "status")), 20, "all repeated")
         check(b"\nreplays_failed=0\n" in read(e.path(n, ".zabfs", "status")), f"m{n}: a change was not repeated")
+    changes = all_at_once(e)
     r = subprocess.run(["mv", e.path(1, "c"), e.path(1, "moved")], capture_output=True)
     check(r.returncode == 0, f"mv: {r.stderr}")
-    print(f"{count} moves told with their cookies")
+    print(f"{count} moves told with their cookies, {changes} changes at once")
 
 
 run(test, seconds=150)
