@@ -1,3 +1,8 @@
+/* Happy path: a beat asks for a barrier, each answer moves the doubt to half of the timeout behind
+ * its question; the command ends, and its code is ours.
+ *
+ * Failure modes: no answer in time, the session expired, the node removed -> lose(): SIGTERM, then
+ * SIGKILL to the child and what is left of its group. */
 #include "hold.h"
 
 #include <stdio.h>

@@ -184,6 +184,8 @@ static void put_variables(struct buf *b, const struct change *c)
     put_path(b, "ZABFS_PATH", e, event_path);
     if (e->kind == CHANGE_MOVE) {
         put_path(b, "ZABFS_FROM", e, event_path_from);
+    } else {
+        put_variable(b, "ZABFS_FROM", ""); /* not what a watch around this one has set */
     }
     put_variable(b, "ZABFS_TYPE",
                  e->attr.type == NODE_DIR       ? "directory"
@@ -296,12 +298,16 @@ static void on_subscribed(void *ctx, void *arg, const struct reply *r)
         return; /* another took its place, or this is the end */
     }
     w->xid = 0;
-    if (r->err != 0 && !w->begun) {
+    if (r->err == ERR_TIMEOUT && w->begun) { /* it goes on when there is a member */
+        subscribe(w);
+        return;
+    }
+    if (r->err != 0) {
         end(w, ctl_fail(w->args->servers, r->err));
         return;
     }
-    if (r->err != 0) { /* no member in time: it goes on when there is one */
-        subscribe(w);
+    if (r->u.events.index_from < w->asked_from) { /* it is yet to come: what is not seen by then? */
+        end(w, ctl_fail("--from", ERR_INVAL));
         return;
     }
     if (w->asked_from != 0 && r->u.events.index_from > w->asked_from) {

@@ -185,6 +185,7 @@ def past(e, ctl, index):
     check(json.loads(ctl("stat", "--json", "--at", str(first), "/p"))["size"] == 1, "its children then")
     check(b"No such file" in ctl("stat", "--at", str(first), "/p/g", code=1), "not yet there")
     check(b"Invalid" in ctl("get", "--at", str(index() + 1000), "/p/f", code=1), "not yet known")
+    check(b"Invalid" in ctl("watch", "--from", str(index() + 1000), "/p", code=1), "nor to be watched")
 
 
 def forgotten(e, ctl):
