@@ -82,7 +82,7 @@ static bool is_template(const char *name, size_t size)
     return name[size - 1] == '#' || name[size - 1] == '@';
 }
 
-static int check(const struct mount *m, fuse_ino_t parent, const char *name, fuse_ino_t to_parent,
+static int check(struct mount *m, fuse_ino_t parent, const char *name, fuse_ino_t to_parent,
                  const char *to_name, unsigned flags)
 {
     size_t size = strlen(to_name);
@@ -90,7 +90,7 @@ static int check(const struct mount *m, fuse_ino_t parent, const char *name, fus
     if (control_has(parent) || control_has(to_parent) ||
         (parent == TREE_ROOT_ID && control_is_name(name)) ||
         (to_parent == TREE_ROOT_ID && control_is_name(to_name))) {
-        return EACCES;
+        return control_refusal(m, control_has(parent) ? parent : to_parent);
     }
     if (m->options->read_only) {
         return EROFS;
