@@ -15,9 +15,13 @@
  * note of it with an index above, and if there is none, the node as it is now. Nothing is noted of
  * a node that the entry itself made: its czxid tells that there was none before.
  *
- * Notes are found by the node (in the order of their indexes), by the place it had, and by the
- * directory it was in. Before one entry there is at most one node at a place: of the notes of a
- * place no two have the same index.
+ * Nearly all notes are made and dropped again without anybody asking, so a note is no more than a
+ * copy in a list. The first question has all of them put into tables, and new ones from then on,
+ * until as many entries as are kept have passed without another question. In the tables notes are
+ * found by the node (in the order of their indexes), by the place it had, and by the directory it
+ * was in. Before one entry there is at most one node at a place: of the notes of a place no two
+ * have the same index. A node that one entry changed more than once may be noted more than once
+ * meanwhile: the first note counts, the others never come to the tables.
  *
  * What is too old goes at the end of an entry, and all notes of one entry at once, so that an entry
  * that is refused in its middle can be forgotten without a trace. */
@@ -38,15 +42,17 @@ struct past_place { /* directory and name of notes */
 };
 
 struct past {
-    struct past *prev, *next;         /* of all, in the order of time */
-    struct past *dir_prev, *dir_next; /* in dir->children */
-    struct past_node *node, *dir;
-    struct past_place *place;
-    uint64_t index; /* of the entry that changed it */
+    struct past *prev, *next; /* of all, in the order of time */
+    uint64_t index;           /* of the entry that changed it */
     uint64_t cookie;
-    size_t size; /* of the value, unless an older note of the node holds the same */
     struct attr attr;
     struct blob *value;
+    /* In the tables. */
+    struct past_node *node, *dir; /* NULL: it is not */
+    struct past_place *place;
+    struct past *dir_prev, *dir_next; /* in dir->children */
+    uint8_t name_size;
+    char name[];
 };
 
 struct tree_history {
@@ -54,6 +60,8 @@ struct tree_history {
     size_t bytes_max, bytes;
     uint64_t floor;
     struct past *all; /* the oldest first */
+    bool in_tables;
+    uint32_t unasked; /* notes since the last question */
     struct table nodes, places;
 };
 
@@ -148,52 +156,31 @@ static void place_leave(struct tree_history *h, struct past_place *p)
     }
 }
 
-/* --- noting and forgetting ------------------------------------------------------------------- */
-
-void history_note(struct tree *t, const struct tree_node *n)
+static struct name past_name(const struct past *p)
 {
-    struct tree_history *h = t->history;
-    const struct past *before;
-    struct past_node *node;
-    struct past *p;
-
-    if (n->czxid == t->index) {
-        return;
-    }
-    node = node_need(h, n->id);
-    if (series_last_key(&node->notes) == t->index) {
-        return;
-    }
-    p = mem_zalloc(sizeof(*p));
-    p->node = node;
-    p->dir = node_need(h, n->parent->id);
-    p->place = place_need(h, n->parent->id, tree_node_name(n));
-    p->index = t->index;
-    p->cookie = n->cookie;
-    tree_node_attr(n, &p->attr);
-    p->value = blob_ref(n->value);
-    before = series_get(&node->notes, series_last_key(&node->notes));
-    p->size =
-        n->value != NULL && (before == NULL || before->value != n->value) ? n->value->size : 0;
-    series_append(&node->notes, p->index, p);
-    series_append(&p->place->notes, p->index, p);
-    DL_APPEND2(p->dir->children, p, dir_prev, dir_next);
-    DL_APPEND(h->all, p);
-    h->count++;
-    h->bytes += p->size;
+    return (struct name){p->name, p->name_size};
 }
 
-static void forget(struct tree_history *h, struct past *p)
+static void tables_add(struct tree_history *h, struct past *p)
 {
-    struct past *next = series_next(&p->node->notes, p->index);
+    struct past_node *node = node_need(h, p->attr.id);
 
-    if (next != NULL && next->value == p->value) {
-        next->size = p->size; /* it holds that value alone now */
-    } else {
-        h->bytes -= p->size;
+    if (series_last_key(&node->notes) == p->index) {
+        return; /* it is not the first note of the entry */
     }
-    h->count--;
-    DL_DELETE(h->all, p);
+    p->node = node;
+    p->dir = node_need(h, p->attr.parent);
+    p->place = place_need(h, p->attr.parent, past_name(p));
+    series_append(&p->node->notes, p->index, p);
+    series_append(&p->place->notes, p->index, p);
+    DL_APPEND2(p->dir->children, p, dir_prev, dir_next);
+}
+
+static void tables_remove(struct tree_history *h, struct past *p)
+{
+    if (p->node == NULL) {
+        return;
+    }
     DL_DELETE2(p->dir->children, p, dir_prev, dir_next);
     series_remove(&p->node->notes, p->index);
     series_remove(&p->place->notes, p->index);
@@ -202,6 +189,73 @@ static void forget(struct tree_history *h, struct past *p)
         node_leave(h, p->dir);
     }
     node_leave(h, p->node);
+    p->node = NULL;
+}
+
+static void tables_need(struct tree_history *h)
+{
+    struct past *p;
+
+    h->unasked = 0;
+    if (h->in_tables) {
+        return;
+    }
+    h->in_tables = true;
+    DL_FOREACH (h->all, p) {
+        tables_add(h, p);
+    }
+}
+
+static void tables_leave(struct tree_history *h)
+{
+    struct past *p;
+
+    h->in_tables = false;
+    DL_FOREACH (h->all, p) {
+        tables_remove(h, p);
+    }
+}
+
+/* --- noting and forgetting ------------------------------------------------------------------- */
+
+static size_t value_size(const struct past *p)
+{
+    return p->value != NULL ? p->value->size : 0;
+}
+
+void history_note(struct tree *t, const struct tree_node *n)
+{
+    struct tree_history *h = t->history;
+    struct past *p;
+
+    if (n->czxid == t->index) {
+        return;
+    }
+    p = mem_zalloc(sizeof(*p) + n->name_size);
+    p->index = t->index;
+    p->cookie = n->cookie;
+    tree_node_attr(n, &p->attr);
+    p->value = blob_ref(n->value);
+    p->node = NULL;
+    p->name_size = n->name_size;
+    if (n->name_size > 0) {
+        memcpy(p->name, n->name, n->name_size);
+    }
+    DL_APPEND(h->all, p);
+    h->count++;
+    h->bytes += value_size(p);
+    if (h->in_tables) {
+        tables_add(h, p);
+        h->unasked++;
+    }
+}
+
+static void forget(struct tree_history *h, struct past *p)
+{
+    tables_remove(h, p);
+    h->count--;
+    h->bytes -= value_size(p);
+    DL_DELETE(h->all, p);
     blob_unref(p->value);
     mem_free(p);
 }
@@ -225,6 +279,9 @@ void history_trim(struct tree *t)
         while (h->all != NULL && h->all->index == h->floor) {
             forget(h, h->all);
         }
+    }
+    if (h->in_tables && h->unasked > h->changes_max) {
+        tables_leave(h);
     }
 }
 
@@ -281,14 +338,20 @@ static int index_check(const struct tree *t, uint64_t index)
 /* The note that tells what the node was as of `index`; NULL: it has not changed since. */
 static const struct past *note_of(const struct tree *t, uint64_t index, uint64_t id)
 {
-    const struct past_node *n = t->history != NULL ? node_find(t->history, id) : NULL;
+    const struct past_node *n;
+
+    if (t->history == NULL) {
+        return NULL;
+    }
+    tables_need(t->history);
+    n = node_find(t->history, id);
 
     return n != NULL ? series_next(&n->notes, index) : NULL;
 }
 
 static struct tree_past of_note(const struct past *p)
 {
-    return (struct tree_past){p->attr, p->place->name, p->value};
+    return (struct tree_past){p->attr, past_name(p), p->value};
 }
 
 static struct tree_past of_node(const struct tree_node *n)

@@ -344,31 +344,51 @@ Test(tree_history, the_oldest_entries_go_first)
     world_done(&w);
 }
 
-/* A value that many notes of a node share counts once, and as long as one of them is kept. */
-Test(tree_history, a_shared_value_counts_once)
+/* A value counts for each note that refers to it, shared or not. */
+Test(tree_history, a_value_counts_for_each_note)
 {
     struct world w = world_new();
     struct request chmod = {.op = OP_SETATTR, .u.setattr.mask = SETATTR_MODE};
-    uint64_t first, id;
+    uint64_t id;
     char value[901];
 
     memset(value, 'v', 900);
     value[900] = '\0';
     cr_assert_eq(world_create(&w, TREE_ROOT_ID, "a", value), 0);
     id = world_made(&w);
-    first = tree_index(w.tree);
     tree_history_keep(w.tree, 10, 1000);
     chmod.u.setattr.id = id;
     for (uint32_t i = 0; i < 30; i++) {
         chmod.u.setattr.mode = 0600 + i % 2;
         cr_assert_eq(world_run(&w, chmod), 0);
+        cr_assert_eq(tree_history_floor(w.tree), tree_index(w.tree) - 1);
     }
-    cr_assert_eq(tree_history_floor(w.tree), first + 20, "bounded by their number alone");
     cr_assert_eq(world_set(&w, id, VERSION_ANY, "short"), 0);
-    cr_assert_eq(world_set(&w, id, VERSION_ANY, value), 0);
-    cr_assert_eq(world_set(&w, id, VERSION_ANY, "short"), 0);
-    /* Both long values would be above the bound: the notes with the first are gone. */
-    cr_assert_eq(tree_history_floor(w.tree), first + 31);
+    cr_assert_eq(world_set(&w, id, VERSION_ANY, "shorter"), 0);
+    cr_assert_eq(tree_history_floor(w.tree), tree_index(w.tree) - 2);
+    world_done(&w);
+}
+
+/* Notes go into the tables with the first question, leave them when nobody asks for long, and come
+ * back: what they say is the same. */
+Test(tree_history, the_tables_come_and_go)
+{
+    struct world w = world_new();
+    struct tree_past p;
+    uint64_t id;
+
+    cr_assert_eq(world_create(&w, TREE_ROOT_ID, "a", "0"), 0);
+    id = world_made(&w);
+    tree_history_keep(w.tree, 5, 1000);
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 3 + 5 * round; i++) {
+            cr_assert_eq(world_set(&w, id, VERSION_ANY, "1"), 0);
+        }
+        for (uint64_t at = tree_history_floor(w.tree); at <= tree_index(w.tree); at++) {
+            cr_assert_eq(tree_past_get(w.tree, at, id, &p), 0);
+            cr_assert_eq(p.attr.mzxid, at);
+        }
+    }
     world_done(&w);
 }
 
