@@ -1,4 +1,7 @@
 /* Happy path: the last close of an open file sends one REMOVE by id.
+ * Closing does not wait for that; but on this mount the name is not shown from then on, so that
+ * whoever makes it anew at once is not told that it is there.
+ *
  * Failures: no quorum or no answer in time has it sent again a moment later, for as long as the
  * session lives; when that ends, the ensemble removes the node itself. */
 #include "ephemeral.h"
@@ -14,6 +17,7 @@ enum { RETRY_MS = 500 };
 struct removal {
     struct mount *m;
     uint64_t id;
+    struct inode *inode;         /* held; NULL if it was not in the table */
     uint32_t session_count;      /* of the mount's session that the node belongs to */
     struct removal *prev, *next; /* in mount.removals, while it waits to be sent again */
 };
@@ -21,6 +25,16 @@ struct removal {
 /* --- removing -------------------------------------------------------------------------------- */
 
 static void send_removal(struct removal *r);
+
+/* The node is gone, or is to stay. */
+static void removal_free(struct removal *r)
+{
+    if (r->inode != NULL) {
+        r->inode->ending = false;
+        inode_unpin(&r->m->inodes, r->inode);
+    }
+    mem_free(r);
+}
 
 static void on_retry_timer(uv_timer_t *t)
 {
@@ -47,7 +61,8 @@ static void on_removed(void *ctx, void *arg, const struct reply *reply)
     struct removal *r = arg;
 
     if (is_final(reply->err)) {
-        mem_free(r);
+        removal_free(r);
+        interest_update(m);
         return;
     }
     DL_APPEND(m->removals, r);
@@ -61,7 +76,7 @@ static void send_removal(struct removal *r)
     struct mount *m = r->m;
 
     if (m->client == NULL || r->session_count != m->session_count) {
-        mem_free(r); /* it went with its session */
+        removal_free(r); /* it went with its session */
         return;
     }
     client_submit(m->client,
@@ -75,7 +90,15 @@ void ephemeral_remove(struct mount *m, uint64_t id)
 {
     struct removal *r = mem_zalloc(sizeof(*r));
 
-    *r = (struct removal){.m = m, .id = id, .session_count = m->session_count};
+    *r = (struct removal){
+        .m = m, .id = id, .inode = inode_find(&m->inodes, id), .session_count = m->session_count};
+    if (r->inode != NULL) {
+        inode_pin(r->inode);
+        r->inode->ending = true;
+        if (r->inode->linked && r->inode->kernel_refs > 0) {
+            notify_entry(m->notify, r->inode->parent->id, r->inode->name, r->inode->name_size);
+        }
+    }
     send_removal(r);
 }
 
@@ -144,7 +167,7 @@ void ephemeral_done(struct mount *m)
 
     DL_FOREACH_SAFE(m->removals, r, next)
     {
-        mem_free(r);
+        removal_free(r);
     }
     m->removals = NULL;
 }

@@ -28,6 +28,7 @@ struct inode {
     bool detached;          /* its place is not known */
     uint64_t place_index;   /* at which its place was known */
     bool removed;           /* the node is gone */
+    bool ending;            /* its removal was sent: its name is not shown here any more */
     bool removed_here;      /* by a request of this mount: the kernel knows */
     int32_t opener; /* thread whose open() has made it and is under way still; see linear.c */
 

@@ -97,6 +97,10 @@ static bool put_entry(struct listing *l, const struct dirent_plus *d, uint64_t i
     if (local_child(&m->locals, l->c->inode->id, name) != NULL) {
         return true; /* hidden by a file that only this mount has */
     }
+    i = inode_find(&m->inodes, d->attr.id);
+    if (i != NULL && i->ending) {
+        return true;
+    }
     if (l->c->flags == 0) {
         attr_to_stat(&d->attr, &e.attr);
         return put(l, name, &e, (off_t)d->cookie + COOKIE_FIRST);

@@ -99,7 +99,11 @@ static void on_lookup(struct call *c, const struct reply *r)
         return;
     }
     i = inode_learn(&m->inodes, c->inode, name, &r->u.attr, r->index);
-    call_reply_entry(c, i);
+    if (i->ending) {
+        call_reply_errno(c, ENOENT);
+    } else {
+        call_reply_entry(c, i);
+    }
     inode_unpin(&m->inodes, i);
 }
 
@@ -107,6 +111,10 @@ static void lookup_now(struct call *c)
 {
     struct inode *i = inode_child(c->inode, c->name, strlen(c->name));
 
+    if (i != NULL && i->ending) {
+        call_reply_errno(c, ENOENT);
+        return;
+    }
     if (i != NULL && can_show(c->m, i)) {
         call_reply_entry(c, i);
         return;

@@ -78,6 +78,15 @@ def last_close(e):
     own.close()
 
 
+def at_once(e):
+    """Closing does not wait for the file to be gone, but its mount goes on as if it were."""
+    for i in range(100):
+        fd = os.open(e.path(1, "e", "again@"), NEW)
+        os.path.exists(e.path(1, "e", "again"))  # the kernel may keep its name
+        os.close(fd)
+        check(os.listdir(e.path(1, "e")) == [], f"round {i}: still listed")
+
+
 def numbered(e):
     fds = [os.open(e.path(n, "e", "lock-#@"), NEW) for n in (1, 2, 3, 1)]
     names = [os.getxattr(fd, "user.zabfs.name").decode() for fd in fds]
@@ -286,6 +295,7 @@ def test(e):
     e.barriers()
     refused(e)
     last_close(e)
+    at_once(e)
     numbered(e)
     shell_lock(e)
     many(e)
