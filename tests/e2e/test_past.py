@@ -129,7 +129,7 @@ def known_from(e):
     return 0
 
 
-def forgotten(e, history):
+def restarted(e, history):
     """Members that start anew remember what is in their logs, at the most: what was open stays open, and
     the rest is as it was, or is said not to be known."""
     old = history[4][0]
@@ -144,20 +144,49 @@ def forgotten(e, history):
     os.close(fd)
     first = known_from(e)
     for number, was in history:
-        if number < first:
-            got = errno_of(os.open, at(e, number, "d", "a"), os.O_RDONLY)
-            check(got in (errno.ESTALE, errno.ENOENT), f"at {number}, known from {first}: {errno_name(got)}")
-        else:
+        if number >= first:
             check(tree(at(e, number)) == was, f"at {number}, known from {first}")
+    print(f"after a new start of all members: states from {first} on are known")
+
+
+def forgotten(e, history):
+    """What falls out of a member's memory: what is open stays open, what was looked up cannot be opened
+    any more, and an index of then that was not looked up is not there."""
+    old = history[4][0]
+    fd = os.open(at(e, old, "d", "a"), os.O_RDONLY)
+    check(os.read(fd, 100) == b"two, longer", "open before")
+    directory = os.open(at(e, old, "d"), os.O_RDONLY | os.O_DIRECTORY)
+    txn = os.open(e.path(1, ".zabfs", "txn"), os.O_RDWR)
+    os.write(txn, b"".join(b"create /filler-%d\n" % i for i in range(999)))
+    check(os.pread(txn, 3, 0) == b"ok ", "files to change")
+    for n in range(40):  # members keep 16384 changes, each of one node at one index
+        if known_from(e) > history[-1][0]:
+            break
+        os.write(txn, b"".join(b"set /filler-%d x\n" % i for i in range(999)))
+        check(os.pread(txn, 3, 0) == b"ok ", "a transaction")
+    os.close(txn)
+    check(known_from(e) > history[-1][0], "the member has forgotten")
+    check(os.pread(fd, 100, 0) == b"two, longer", "what is open stays as it was")
+    os.close(fd)
+    try:
+        os.close(os.open("big", os.O_RDONLY, dir_fd=directory))
+        got = 0
+    except OSError as error:
+        got = error.errno
+    check(got in (errno.ESTALE, errno.ENOENT), f"a value that was looked up: {errno_name(got)}")
+    os.close(directory)
+    got = errno_of(os.stat, at(e, history[0][0] - 1))
+    check(got == errno.ENOENT, f"an index that was not: {errno_name(got)}")
     now = index(e)
     check(tree(at(e, now)) == tree(e.mount(1)), "the present is known")
-    print(f"after a new start of all members: states from {first} on are known")
+    print(f"states before {known_from(e)} are forgotten")
 
 
 def test(e):
     history = states(e)
     tools(e, history)
     refused(e, history)
+    restarted(e, history)
     forgotten(e, history)
 
 
