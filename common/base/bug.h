@@ -110,7 +110,8 @@
     X(X36_MERGE_KEEPS_ATTRIBUTES, "a file that is replaced keeps its own attributes", "own")       \
     X(X37_ONE_GRANT_TOLD, "of several that get a lock at once only the first is told", "own")      \
     X(X38_EXCHANGE_TOLD_HALF, "of two nodes that change places one is told", "own")                \
-    X(X39_TXN_HALF, "a transaction that is refused leaves what its first steps did", "own")
+    X(X39_TXN_HALF, "a transaction that is refused leaves what its first steps did", "own")        \
+    X(X40_EVENT_AHEAD, "a read shows the state before the entry whose event was sent last", "own")
 
 #define BUG_ENUM_ENTRY(id, what, source) BUG_##id,
 enum bug { BUG_NONE, BUG_LIST(BUG_ENUM_ENTRY) BUG_COUNT };

@@ -97,11 +97,17 @@ static int lookup(struct node *n, struct node_conn *conn, const struct request *
 static int getattr(struct node *n, struct node_conn *conn, const struct request *q, struct reply *r)
 {
     const struct tree_node *node = tree_node(n->tree, q->u.getattr.id);
+    struct tree_past before;
 
     if (node == NULL) {
         return ERR_NOENT;
     }
     tree_node_attr(node, &r->u.attr);
+    if (BUG(X40_EVENT_AHEAD) &&
+        tree_past_get(n->tree, tree_index(n->tree) - 1, q->u.getattr.id, &before) == 0) {
+        r->index = tree_index(n->tree) - 1;
+        r->u.attr = before.attr;
+    }
     subscribe(n, conn, &r->u.attr);
     return 0;
 }

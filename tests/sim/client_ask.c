@@ -220,13 +220,16 @@ void client_ask_txn(struct clients *cs, struct client *c, uint64_t now_us)
 /* Few files, so that clients meet. */
 static uint64_t lock_file(struct clients *cs, struct client *c)
 {
-    uint32_t few = cs->known_count < 6 ? cs->known_count : 6;
+    uint32_t skip = client_roll(c, 3);
 
-    for (int i = 0; i < 4; i++) {
-        const struct known *k = &cs->known[client_roll(c, few)];
+    if (cs->lock_file != 0 && client_roll(c, 4) != 0) {
+        return cs->lock_file;
+    }
+    for (uint32_t i = 1; i < cs->known_count; i++) {
+        const struct known *k = &cs->known[i];
 
-        if (k->type == NODE_FILE) {
-            return k->id;
+        if (k->type == NODE_FILE && skip-- == 0) {
+            return client_roll(c, 20) != 0 ? k->id : client_any_id(cs, c);
         }
     }
     return client_any_id(cs, c);
@@ -235,7 +238,7 @@ static uint64_t lock_file(struct clients *cs, struct client *c)
 static void any_lock(struct client *c, struct lock *l)
 {
     l->kind = client_roll(c, 2) == 0 ? LOCK_KIND_FLOCK : LOCK_KIND_POSIX;
-    l->type = client_roll(c, 2) == 0 ? LOCK_TYPE_SHARED : LOCK_TYPE_EXCLUSIVE;
+    l->type = client_roll(c, 3) == 0 ? LOCK_TYPE_SHARED : LOCK_TYPE_EXCLUSIVE;
     l->owner = 1 + client_roll(c, 2);
     l->pid = 100 + c->number;
     l->end = UINT64_MAX;
@@ -248,29 +251,24 @@ static void any_lock(struct client *c, struct lock *l)
     }
 }
 
-static void remember_lock(struct client *c, const struct request *r)
-{
-    struct client_lock *l = &c->locks[c->lock_next];
-
-    *l = (struct client_lock){r->u.lock.id, r->u.lock.lock};
-    c->lock_next = (c->lock_next + 1) % CLIENT_LOCKS_MAX;
-}
-
+/* What it asked for is given back some day, held or not, or asked for again. */
 void client_ask_lock(struct clients *cs, struct client *c, uint64_t now_us)
 {
     struct request r = {.op = OP_LOCK};
-    const struct client_lock *l = &c->locks[client_roll(c, CLIENT_LOCKS_MAX)];
+    struct client_lock *l = &c->locks[client_roll(c, CLIENT_LOCKS_MAX)];
 
-    if (l->node != 0 && client_roll(c, 5) < 3) { /* give it back, or ask again */
-        r.u.lock.id = l->node;
+    if (l->node == 0) {
+        l->node = lock_file(cs, c);
+        any_lock(c, &l->lock);
+        r.u.lock.lock = l->lock;
+    } else {
         r.u.lock.lock = l->lock;
         r.u.lock.lock.type = client_roll(c, 4) != 0 ? LOCK_TYPE_NONE : l->lock.type;
-        r.u.lock.wait = client_roll(c, 2) == 0;
-    } else {
-        r.u.lock.id = lock_file(cs, c);
-        any_lock(c, &r.u.lock.lock);
-        r.u.lock.wait = client_roll(c, 4) != 0;
-        remember_lock(c, &r);
+    }
+    r.u.lock.id = l->node;
+    r.u.lock.wait = client_roll(c, 4) != 0;
+    if (r.u.lock.lock.type == LOCK_TYPE_NONE) {
+        *l = (struct client_lock){0};
     }
     client_ask(cs, c, &r, now_us);
 }

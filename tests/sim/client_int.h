@@ -31,6 +31,7 @@ struct client_op { /* a request that awaits its answer */
     uint64_t session;
     uint64_t floor; /* the highest index that anybody had been told of when it was asked */
     uint64_t past;  /* a read as of that index; 0: of now */
+    uint64_t node;  /* that a write is about; 0: it says so otherwise */
     uint64_t need;  /* of a read that follows a barrier: the floor of that barrier */
     uint64_t asked_us;
     uint64_t again_us;  /* to be sent again then; 0: under way */
@@ -52,7 +53,7 @@ struct client_own { /* an ephemeral that it made */
     char name[40];
 };
 
-struct client_lock { /* that it asked for at some time */
+struct client_lock { /* that it asked for and did not give back; node 0: none */
     uint64_t node;
     struct lock lock;
 };
@@ -95,7 +96,6 @@ struct client {
     struct client_own own[CLIENT_OWN_MAX]; /* of its session, as far as it remembers */
     uint32_t own_count;
     struct client_lock locks[CLIENT_LOCKS_MAX];
-    uint32_t lock_next;
     bool wants_all; /* subscribes to the changes of all directories */
     bool heard_all; /* and has heard all of them up to `heard` */
     /* judgement */
@@ -171,6 +171,7 @@ struct clients {
     uint32_t known_count, known_at;
     struct extra extras[EXTRAS_MAX];
     uint32_t extra_count;
+    uint64_t lock_file; /* that somebody had a lock on, and nobody found gone; 0: none */
     struct record *records;
     uint64_t record_count, record_cap;
     struct sighting *sightings;
@@ -216,8 +217,9 @@ void client_op_give_up(struct clients *cs, struct client *c, struct client_op *o
 
 void client_work(struct clients *cs, struct client *c, uint64_t now_us);
 void client_probe_work(struct clients *cs, struct client *c, uint64_t now_us);
-/* Takes what is useful from an answer without error. */
-void client_learn(struct clients *cs, struct client *c, const struct reply *r);
+/* Takes what is useful from an answer. */
+void client_learn(struct clients *cs, struct client *c, const struct client_op *o,
+                  const struct reply *r);
 
 uint64_t client_any_dir(struct clients *cs, struct client *c);
 uint64_t client_any_id(struct clients *cs, struct client *c);

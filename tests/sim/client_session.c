@@ -89,6 +89,22 @@ static uint64_t past_of(const struct request *r)
     }
 }
 
+static uint64_t node_of(const struct request *r)
+{
+    switch (r->op) {
+    case OP_SET:
+        return r->u.set.id;
+    case OP_APPEND:
+        return r->u.append.id;
+    case OP_LOCK:
+        return r->u.lock.id;
+    case OP_SETXATTR:
+        return r->u.setxattr.id;
+    default:
+        return 0;
+    }
+}
+
 struct client_op *client_ask(struct clients *cs, struct client *c, struct request *r,
                              uint64_t now_us)
 {
@@ -106,6 +122,7 @@ struct client_op *client_ask(struct clients *cs, struct client *c, struct reques
         .session = c->session,
         .floor = cs->told_max,
         .past = past_of(r),
+        .node = node_of(r),
         .asked_us = now_us,
         .request = blob_new(cs->scratch.data, cs->scratch.size),
     };
@@ -198,6 +215,7 @@ void client_session_lost(struct clients *cs, struct client *c, uint64_t now_us)
     c->dir_count = 0;
     c->sync_need = 0;
     c->own_count = 0;
+    memset(c->locks, 0, sizeof(c->locks));
 }
 
 static void hello_record(struct clients *cs, struct client *c, const struct reply *r,

@@ -415,8 +415,17 @@ static void unknow(struct clients *cs, uint64_t id)
     }
 }
 
-void client_learn(struct clients *cs, struct client *c, const struct reply *r)
+void client_learn(struct clients *cs, struct client *c, const struct client_op *o,
+                  const struct reply *r)
 {
+    if (o->op == OP_LOCK && r->err == 0) {
+        cs->lock_file = o->node;
+    } else if (o->op == OP_LOCK && o->node == cs->lock_file && r->err == ERR_NOENT) {
+        cs->lock_file = 0;
+    }
+    if (r->err == ERR_NOENT && o->node != 0 && client_roll(c, 4) != 0) {
+        unknow(cs, o->node);
+    }
     if (r->err != 0) {
         return;
     }

@@ -166,7 +166,7 @@ static void on_answer(struct clients *cs, struct client *c, struct client_op *o,
     } else if (o->probe && op_is_write(o->op)) {
         c->probe_write = false;
     }
-    client_learn(cs, c, r);
+    client_learn(cs, c, o, r);
     if (o->op == OP_SYNC && r->err == 0 && !o->probe) {
         c->sync_need = sync_floor;
     }

@@ -25,13 +25,13 @@ static bool is_event(const struct message *m)
       r->u.read.value->data[0] ^= 1)                                                               \
     X(an_older_version, "read", is_ok(m, OP_READ) && r->u.read.attr.version > 1,                   \
       r->u.read.attr.version--)                                                                    \
-    X(an_older_state, "session-order", is_ok(m, OP_GETATTR) && w->seen[client] > 9, r->index = 9)  \
+    X(an_older_state, "", is_ok(m, OP_GETATTR) && w->seen[client] > 9, r->index = 9)               \
     X(an_index_to_come, "ledger", is_ok(m, OP_SYNC), r->index = w->ledger.count + 1000)            \
     X(a_barrier_that_waits_for_nothing, "barrier",                                                 \
       is_ok(m, OP_SYNC) && r->xid == w->sync_xid[client] &&                                        \
           w->seen[client] < w->sync_told[client],                                                  \
       r->index = w->seen[client])                                                                  \
-    X(a_hidden_node, "read", is_ok(m, OP_LOOKUP), r->err = ERR_NOENT)                              \
+    X(a_hidden_node, "", is_ok(m, OP_LOOKUP), r->err = ERR_NOENT)                                  \
     X(a_node_that_is_gone, "read",                                                                 \
       m->kind == MESSAGE_REPLY && r->op == OP_READ && r->err == ERR_NOENT, r->err = ERR_ISDIR)     \
     X(a_list_cut_short, "read", is_ok(m, OP_READDIR) && r->u.readdir.count > 1,                    \
@@ -48,6 +48,25 @@ static bool is_event(const struct message *m)
     X(another_session, "session", is_ok(m, OP_HELLO), r->u.hello.session++)                        \
     X(another_event, "event-content", is_event(m), m->u.event.attr.mode ^= 1)                      \
     X(an_event_out_of_order, "event-", is_event(m) && m->u.event.index > 20, m->u.event.index = 9) \
+    X(a_lock_that_is_anothers, "write-reply", is_ok(m, OP_LOCK) && !r->u.lock.granted,             \
+      r->u.lock.granted = true)                                                                    \
+    X(an_older_fence, "write-reply", is_ok(m, OP_LOCK) && r->u.lock.granted, r->u.lock.fence--)    \
+    X(a_grant_of_another, "event-content", is_event(m) && m->u.event.kind == CHANGE_GRANT,         \
+      m->u.event.xid++)                                                                            \
+    X(a_lock_not_shown, "locks", is_ok(m, OP_LOCKS) && r->u.locks.count > 0, r->u.locks.count--)   \
+    X(another_outcome, "write-reply", is_ok(m, OP_TXN) && r->u.txn.count > 0,                      \
+      r->u.txn.list[0].version++)                                                                  \
+    X(a_transaction_refused, "write-reply", is_ok(m, OP_TXN) && r->u.txn.count > 0,                \
+      (r->u.txn.count = 0, r->u.txn.failed = 1, r->u.txn.err = ERR_VERSION))                       \
+    X(another_one_gone, "write-reply", is_ok(m, OP_RENAME), r->u.rename.gone++)                    \
+    X(a_move_from_elsewhere, "event-content", is_event(m) && m->u.event.kind == CHANGE_MOVE,       \
+      m->u.event.from_dir++)                                                                       \
+    X(another_fence_shown, "read", is_ok(m, OP_XATTRS), r->u.xattrs.fence++)                       \
+    X(more_used, "read", is_ok(m, OP_STATFS), r->u.statfs.bytes++)                                 \
+    X(a_permanent_ephemeral, "", is_ok(m, OP_CREATE) && r->u.create.attr.life != LIFE_PERMANENT,   \
+      r->u.create.attr.life = LIFE_PERMANENT)                                                      \
+    X(a_log_cut_short, "log", is_ok(m, OP_LOG) && r->u.log.count > 0 && r->u.log.end,              \
+      r->u.log.count--)                                                                            \
     X(a_reply_to_nothing, "reply", is_ok(m, OP_READ), r->xid += 1000)
 
 #define X(name, rule, when, what)                                                                  \
@@ -84,6 +103,20 @@ static bool lose_event(struct world *w, struct message *m, uint32_t client)
     return is_event(m) && m->u.event.dir == TREE_ROOT_ID;
 }
 
+static bool lose_grant(struct world *w, struct message *m, uint32_t client)
+{
+    (void)w;
+    (void)client;
+    return is_event(m) && m->u.event.kind == CHANGE_GRANT;
+}
+
+static bool lose_part(struct world *w, struct message *m, uint32_t client)
+{
+    (void)w;
+    (void)client;
+    return is_event(m) && m->u.event.more;
+}
+
 static void expect_found(uint64_t seed, world_lie lie, bool drops, const char *name,
                          const char *rule)
 {
@@ -92,6 +125,9 @@ static void expect_found(uint64_t seed, world_lie lie, bool drops, const char *n
     world_start(&world, seed, lie);
     world.lie_drops = drops;
     for (int i = 0; i < 1800 || (world.lies == 0 && i < 9000); i++) {
+        world_turn(&world);
+    }
+    for (int i = 0; i < 400; i++) { /* whoever was told asks for more */
         world_turn(&world);
     }
     wrong = clients_judge(world.clients, &world.ledger);
@@ -114,6 +150,20 @@ Test(sim_lies, a_lost_event_is_missed)
 {
     for (uint64_t seed = 1; seed <= 5; seed++) {
         expect_found(seed, lose_event, true, "a lost event", "rule=event-");
+    }
+}
+
+Test(sim_lies, a_lost_grant_is_missed)
+{
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        expect_found(seed, lose_grant, true, "a lost grant", "rule=event-gap");
+    }
+}
+
+Test(sim_lies, a_torn_group_is_missed)
+{
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        expect_found(seed, lose_part, true, "a part of a group", "rule=event-");
     }
 }
 
