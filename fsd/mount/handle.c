@@ -1,5 +1,7 @@
 #include "handle.h"
 
+#include <stdio.h>
+#include <unistd.h>
 #include <utlist.h>
 
 #include "blob.h"
@@ -23,6 +25,44 @@ struct handle *handle_new(struct mount *m, enum handle_kind kind, struct inode *
     return h;
 }
 
+void handle_make_writable(struct handle *h)
+{
+    h->writable = true;
+    h->inode->writers++;
+}
+
+bool handle_has_changes(const struct handle *h)
+{
+    return (h->dirty || h->cut) && h->refused_errno == 0;
+}
+
+static bool is_same_process(int32_t a, int32_t b)
+{
+    char path[64];
+
+    if (a == b || a == 0 || b == 0) { /* 0: not of our pid namespace */
+        return a == b && a != 0;
+    }
+    snprintf(path, sizeof(path), "/proc/%d/task/%d", (int)a, (int)b);
+    return access(path, F_OK) == 0;
+}
+
+const struct handle *handle_of_writer(const struct mount *m, const struct inode *i, int32_t thread)
+{
+    const struct handle *h;
+
+    if (i->writers == 0) {
+        return NULL;
+    }
+    DL_FOREACH (m->handles, h) {
+        if (h->inode == i && h->kind == HANDLE_FILE && handle_has_changes(h) &&
+            is_same_process(h->user, thread)) {
+            return h;
+        }
+    }
+    return NULL;
+}
+
 void dir_page_done(struct dir_page *p)
 {
     mem_free(p->entries);
@@ -40,6 +80,7 @@ void handle_free(struct mount *m, struct handle *h)
     stage_done(&h->stage);
     dir_page_done(&h->page);
     if (h->inode != NULL) {
+        h->inode->writers -= h->kind == HANDLE_FILE && h->writable;
         inode_unpin(&m->inodes, h->inode);
     }
     if (h->local != NULL) {
@@ -89,6 +130,10 @@ void handle_repoint(struct mount *m, struct inode *from, struct inode *to, uint6
         if (h->polled) {
             DL_DELETE2(from->polled, h, poll_prev, poll_next);
             DL_APPEND2(to->polled, h, poll_prev, poll_next);
+        }
+        if (h->kind == HANDLE_FILE && h->writable) {
+            from->writers--;
+            to->writers++;
         }
         h->inode = to;
         inode_unpin(&m->inodes, from);

@@ -34,7 +34,8 @@ struct handle {
     bool read_to_end;  /* by the last read */
 
     /* Writing, see op_write.c. */
-    bool writable;
+    bool writable;     /* see handle_make_writable() */
+    int32_t user;      /* the thread that opened it, or wrote last */
     bool append;       /* each write goes out at once */
     bool append_stage; /* O_APPEND that also truncated: writes go to the end of the stage */
     bool blind;        /* commits replace whatever is there */
@@ -70,6 +71,7 @@ struct handle {
 };
 
 struct handle *handle_new(struct mount *m, enum handle_kind kind, struct inode *i);
+void handle_make_writable(struct handle *h); /* a HANDLE_FILE */
 void handle_free(struct mount *m, struct handle *h);
 void handle_end(struct mount *m, struct handle *h); /* ... and what was to end with it */
 
@@ -82,6 +84,13 @@ bool handle_is_expired(const struct mount *m, const struct handle *h);
 /* Open files of `from` are open files of `to` from now on: a rename has put the one in the place of
  * the other, which has the version `version` by that. */
 void handle_repoint(struct mount *m, struct inode *from, struct inode *to, uint64_t version);
+
+/* It has bytes, or a truncation, that are to be committed. */
+bool handle_has_changes(const struct handle *h);
+
+/* The open file through which this process changes the inode, if that is not committed; NULL: none.
+ * For fstat(), which does not say through which descriptor it asks. */
+const struct handle *handle_of_writer(const struct mount *m, const struct inode *i, int32_t thread);
 
 /* What it shows to its own descriptor. Borrowed. */
 void handle_content(const struct handle *h, const uint8_t **ret_bytes, size_t *ret_size);

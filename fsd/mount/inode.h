@@ -52,6 +52,7 @@ struct inode {
     struct inode *value_prev, *value_next;
 
     int sticky_errno;     /* of a failed commit that no fsync has reported */
+    uint32_t writers;     /* open files that may write */
     uint32_t commits;     /* under way; at most one at a time */
     uint32_t cuts;        /* truncations that RELEASE commits, or is about to */
     struct call *waiters; /* requests that wait for these to end, see call.h */

@@ -191,10 +191,17 @@ static void answer_attr(struct call *c)
 {
     struct stat st;
     double timeout = inode_stat(c->m, c->inode, &st);
+    const struct handle *h = c->handle;
 
-    if (c->handle != NULL && c->handle->stage.active) {
-        /* Its own descriptor sees what it wrote; nobody else is to see it from a cache. */
-        st.st_size = (off_t)c->handle->stage.bytes.size;
+    if (h == NULL || !handle_has_changes(h)) {
+        h = handle_of_writer(c->m, c->inode, fuse_req_ctx(c->req)->pid);
+    }
+    if (h != NULL) { /* its own process sees what it wrote; nobody else is to, from a cache */
+        const uint8_t *bytes;
+        size_t size;
+
+        handle_content(h, &bytes, &size);
+        st.st_size = (off_t)size;
         timeout = 0;
     }
     call_reply_attr(c, &st, timeout);

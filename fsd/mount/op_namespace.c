@@ -80,7 +80,10 @@ static void on_created(struct call *c, const struct reply *r)
     i = learn_created(c, r);
     i->opener = fuse_req_ctx(c->req)->pid;
     h = handle_new(m, HANDLE_FILE, i);
-    h->writable = (c->fi.flags & O_ACCMODE) != O_RDONLY;
+    if ((c->fi.flags & O_ACCMODE) != O_RDONLY) {
+        handle_make_writable(h);
+    }
+    h->user = i->opener;
     h->append = (c->fi.flags & O_APPEND) != 0;
     h->blind = true;
     h->version = r->u.create.attr.version;

@@ -34,7 +34,10 @@ static void open_with(struct call *c, struct blob *value, uint64_t version)
     struct handle *h = handle_new(c->m, HANDLE_FILE, c->inode);
     bool cut = (flags & O_TRUNC) != 0;
 
-    h->writable = (flags & O_ACCMODE) != O_RDONLY || cut;
+    if ((flags & O_ACCMODE) != O_RDONLY || cut) {
+        handle_make_writable(h);
+    }
+    h->user = fuse_req_ctx(c->req)->pid;
     h->append = (flags & O_APPEND) != 0 && !cut;
     h->append_stage = (flags & O_APPEND) != 0 && cut;
     h->blind = cut;

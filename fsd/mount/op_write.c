@@ -42,11 +42,6 @@ static int sticky_take(struct inode *i)
 
 /* --- commit ---------------------------------------------------------------------------------- */
 
-static bool has_changes(const struct handle *h)
-{
-    return (h->dirty || h->cut) && h->refused_errno == 0;
-}
-
 static int commit_failed(struct call *c, int err)
 {
     struct inode *i = c->inode;
@@ -131,7 +126,7 @@ void write_keep_mtime(struct mount *m, const struct inode *i, int64_t mtime_ns)
     struct handle *h;
 
     DL_FOREACH (m->handles, h) {
-        if (h->inode == i && has_changes(h)) {
+        if (h->inode == i && handle_has_changes(h)) {
             h->mtime_kept = true;
             h->mtime_ns = mtime_ns;
         }
@@ -261,6 +256,7 @@ static void write_staged(struct call *c, const void *bytes)
     h->dirty = true;
     h->cut = false;
     h->wrote = true;
+    h->user = fuse_req_ctx(c->req)->pid;
     h->mtime_kept = false;
     fuse_reply_write(c->req, c->size);
     call_end(c);
@@ -396,7 +392,7 @@ static void fsync_now(struct call *c)
     struct handle *h = c->handle;
     int err_no = h->refused_errno;
 
-    if (has_changes(h)) {
+    if (handle_has_changes(h)) {
         commit(c, COMMIT_BY_FSYNC);
         return;
     }
@@ -444,7 +440,8 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     if (h->inode != NULL) {
         h->inode->opener = 0;
     }
-    if (h->kind == HANDLE_FILE && has_changes(h) && h->ephemeral == 0 && !handle_is_expired(m, h)) {
+    if (h->kind == HANDLE_FILE && handle_has_changes(h) && h->ephemeral == 0 &&
+        !handle_is_expired(m, h)) {
         h->inode->cuts++;
         call_wait(call_new(m, NULL, h->inode, fi), WAIT_COMMITS, release_now);
     } else {
