@@ -32,6 +32,7 @@ struct handle {
     struct blob *snapshot;
     bool snapshot_old; /* an append or a cut through this handle came after it */
     bool read_to_end;  /* by the last read */
+    bool locked;       /* a lock was asked for, and nothing read since */
 
     /* Writing, see op_write.c. */
     bool writable;     /* see handle_make_writable() */

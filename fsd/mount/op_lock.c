@@ -63,6 +63,7 @@ void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op)
         return;
     }
     if (l.type != LOCK_TYPE_NONE) {
+        h->locked = true;
         h->flocked = true;
         h->flock_owner = l.owner;
     } else if (lock_is_unknown(h->inode, l.kind, l.owner)) {
@@ -97,8 +98,11 @@ void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
         op_refuse(req, 0);
         return;
     }
-    if (l.type != LOCK_TYPE_NONE && !h->writable) {
-        remember(h, l.owner);
+    if (l.type != LOCK_TYPE_NONE) {
+        h->locked = true;
+        if (!h->writable) {
+            remember(h, l.owner);
+        }
     }
     lock_ask(m, req, h->inode, &l, sleep != 0);
 }

@@ -158,14 +158,29 @@ static void read_now(struct call *c)
     call_submit(c, &(struct request){.op = OP_READ, .u.read.id = c->inode->id}, on_read_value);
 }
 
+enum look { LOOK_NOT, LOOK_ON, LOOK_ANEW }; /* call.flags */
+
 /* What a reader sees is one version, until it has seen the end of it. Then it goes on with what was
- * appended since, as `tail -f` does; and if it begins anew, it sees the newest version. */
-static bool looks_again(const struct handle *h, uint64_t offset)
+ * appended since, as `tail -f` does; and if it begins anew, it sees the newest version. So does who
+ * has locked the file: what the one before has written must be there, or the lock would be for
+ * nothing. */
+static enum look looks_again(const struct handle *h, bool locked, uint64_t offset)
 {
     const struct inode *i = h->inode;
 
-    return h->read_to_end && !h->writable && !i->removed && i->attr.version > h->version &&
-           (offset == 0 || offset >= (h->snapshot != NULL ? h->snapshot->size : 0));
+    if (i->removed || i->attr.version <= h->version || handle_has_changes(h)) {
+        return LOOK_NOT;
+    }
+    if (locked) {
+        return LOOK_ANEW;
+    }
+    if (!h->read_to_end || h->writable) {
+        return LOOK_NOT;
+    }
+    if (offset == 0) {
+        return LOOK_ANEW;
+    }
+    return offset >= (h->snapshot != NULL ? h->snapshot->size : 0) ? LOOK_ON : LOOK_NOT;
 }
 
 static bool goes_on(const struct blob *old, const struct blob *new)
@@ -178,11 +193,14 @@ static void serve_newest(struct call *c, struct blob *value, uint64_t version)
 {
     struct handle *h = c->handle;
 
-    if (c->offset == 0 || goes_on(h->snapshot, value)) {
+    if (c->flags == LOOK_ANEW || goes_on(h->snapshot, value)) {
         blob_ref(value);
         blob_unref(h->snapshot);
         h->snapshot = value;
         h->version = version;
+        h->blind = false; /* what is written now rests on what was read */
+        stage_done(&h->stage);
+        poll_on_read(h, version);
     }
     serve(c);
 }
@@ -213,6 +231,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
     struct mount *m = fuse_req_userdata(req);
     struct handle *h = handle_of(fi);
     struct call *c;
+    bool locked;
 
     (void)ino;
     if (op_local_read(req, size, offset, fi)) {
@@ -225,11 +244,14 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
     c = call_new(m, req, h->inode, fi);
     c->offset = (uint64_t)offset;
     c->size = size;
+    locked = h->locked;
+    h->locked = false;
     if (h->kind == HANDLE_CONTROL) {
         control_read(c);
     } else if ((h->snapshot_old && !h->stage.active) || poll_wants_newest(h, c->offset)) {
         linear_begin(c, read_now);
-    } else if (h->kind == HANDLE_FILE && looks_again(h, (uint64_t)offset)) {
+    } else if (h->kind == HANDLE_FILE &&
+               (c->flags = looks_again(h, locked, (uint64_t)offset)) != LOOK_NOT) {
         linear_begin(c, newest_now);
     } else {
         serve(c);
