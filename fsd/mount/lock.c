@@ -166,12 +166,18 @@ static void set_state(struct lock_ask *a, enum ask_state state)
     }
 }
 
+/* Ahead of what was not sent: its caller may have come again already, with the same question. */
 static void insist(struct lock_owner *o, struct lock l, struct lock_piece p)
 {
+    struct lock_ask *a;
+
     l.start = p.start;
     l.end = p.end;
     l.type = p.type;
-    ask_new(o, &l)->insist = true;
+    a = ask_new(o, &l);
+    a->insist = true;
+    DL_DELETE(o->asks, a);
+    DL_PREPEND(o->asks, a);
 }
 
 /* Makes the range what it was before a question, whatever became of that. */
@@ -254,6 +260,9 @@ static void on_failed(struct lock_ask *a, int err)
         ask_end(a, err_to_errno(err));
         take_back(o, &l);
     } else {
+        if (a->insist) { /* there is nothing to give back, or to have again: the node is gone */
+            lock_ranges_set(&o->held, l.start, l.end, LOCK_TYPE_NONE);
+        }
         ask_end(a, err_to_errno(err));
     }
 }

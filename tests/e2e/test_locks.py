@@ -164,6 +164,10 @@ def ranges(e):
     print("ranges, F_GETLK, close")
 
 
+def exclusive(fd):
+    return flock(fd, EXCLUSIVE)
+
+
 def interrupted(e):
     """A waiter that is interrupted leaves the queue, and what it held before is what it holds."""
     holder = Holder(e.path(1, "f"), lambda fd: flock(fd, EXCLUSIVE))
@@ -197,6 +201,46 @@ def interrupted(e):
         holder = other
     holder.release()
     wait_free(e)
+
+    # A caller that comes again at once, as after every signal whose handler it goes on from: what is taken
+    # back is the question that was interrupted, not the next one.
+    def again(fd):
+        signal.signal(signal.SIGUSR2, lambda *_: None)
+        fcntl.flock(fd, fcntl.LOCK_EX)  # repeats it after EINTR
+        return 0
+
+    for round_number in range(10):
+        holder = Holder(e.path(1, "f"), exclusive)
+        is_errno(holder.wait(), 0, "the holder")
+        w = Holder(e.path(2, "f"), again)
+        wait_queue(e, 1)
+        for _ in range(round_number):
+            w.signal(signal.SIGUSR2)
+            time.sleep(0.003)
+        holder.release()
+        is_errno(w.wait(), 0, f"round {round_number}: the waiter")
+        e.barriers()
+        held = locks(e, "holds")
+        check(len(held) == 1 and held[0]["pid"] == w.pid, f"round {round_number}: {held}")
+        w.release()
+        wait_free(e)
+
+    # The same while the first question is on its way, because the member is slow.
+    for _ in range(3):
+        e.signal("zabd", 2, signal.SIGSTOP)
+        try:
+            w = Holder(e.path(2, "f"), again)
+            time.sleep(0.2)
+            w.signal(signal.SIGUSR2)
+            time.sleep(0.2)
+        finally:
+            e.signal("zabd", 2, signal.SIGCONT)
+        is_errno(w.wait(), 0, "the waiter")
+        e.barriers()
+        held = locks(e, "holds")
+        check(len(held) == 1 and held[0]["pid"] == w.pid, f"asked for again: {held}")
+        w.release()
+        wait_free(e)
 
     # fcntl: a share, an upgrade that has to wait, and is interrupted: the share is still there.
     other = Holder(e.path(1, "r"), lambda fd: lockf(fd, SHARED, start=0, size=50))
