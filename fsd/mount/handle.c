@@ -36,6 +36,21 @@ bool handle_has_changes(const struct handle *h)
     return (h->dirty || h->cut) && h->refused_errno == 0;
 }
 
+bool handle_changes(const struct mount *m, const struct inode *i)
+{
+    const struct handle *h;
+
+    if (i->writers == 0) {
+        return false;
+    }
+    DL_FOREACH (m->handles, h) {
+        if (h->inode == i && h->kind == HANDLE_FILE && handle_has_changes(h)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool is_same_process(int32_t a, int32_t b)
 {
     char path[64];

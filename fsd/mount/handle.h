@@ -89,6 +89,9 @@ void handle_repoint(struct mount *m, struct inode *from, struct inode *to, uint6
 /* It has bytes, or a truncation, that are to be committed. */
 bool handle_has_changes(const struct handle *h);
 
+/* An open file of the inode has. */
+bool handle_changes(const struct mount *m, const struct inode *i);
+
 /* The open file through which this process changes the inode, if that is not committed; NULL: none.
  * For fstat(), which does not say through which descriptor it asks. */
 const struct handle *handle_of_writer(const struct mount *m, const struct inode *i, int32_t thread);

@@ -42,7 +42,9 @@ double inode_stat(const struct mount *m, const struct inode *i, struct stat *ret
     if (i->removed) {
         ret->st_nlink = 0;
     }
-    return i->attr_fresh && !m->options->linearizable ? CACHE_TIMEOUT_S : 0;
+    /* The size is another one for a process that has written and not committed. */
+    return i->attr_fresh && !m->options->linearizable && !handle_changes(m, i) ? CACHE_TIMEOUT_S
+                                                                               : 0;
 }
 
 void inode_entry(struct mount *m, struct inode *i, struct fuse_entry_param *ret)
