@@ -108,7 +108,7 @@ struct model_make { /* what CREATE and TXN ask for alike */
 
 uint32_t model_size(const struct blob *b);
 bool model_text_is(struct name name, const char *text);
-int model_name_wrong(uint64_t dir, struct name name); /* not ".data", not reserved, ... */
+int model_name_wrong(uint64_t dir, struct name name); /* of anything that comes to be there */
 void model_children_changed(struct model *m, struct model_node *dir, int files, int dirs);
 int model_create(struct model *m, struct model_effect *e, struct model_node *dir,
                  const struct model_make *make, struct model_node **ret);
