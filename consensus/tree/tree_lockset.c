@@ -340,8 +340,8 @@ static bool held_fits(const struct lock_world *w, const struct lock_holder *h,
     const struct node_lock *own = h->held != NULL ? h->held->prev : NULL; /* utlist: the tail */
 
     return index <= x->fence &&
-           (own == NULL || own->lock.end + 1 < lock->start ||
-            (own->lock.end + 1 == lock->start && own->lock.type != lock->type)) &&
+           (own == NULL || (own->lock.end < lock->start &&
+                            (own->lock.end + 1 < lock->start || own->lock.type != lock->type))) &&
            (last == NULL || key_order(last, lock->start, &h->key) < 0) &&
            lock_obstacle(w, h, lock, NULL) == NULL;
 }
