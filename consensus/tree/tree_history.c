@@ -228,7 +228,7 @@ void history_note(struct tree *t, const struct tree_node *n)
     struct tree_history *h = t->history;
     struct past *p;
 
-    if (n->czxid == t->index) {
+    if (n->mzxid == t->index) { /* made, or noted with its former value, by this entry */
         return;
     }
     p = mem_zalloc(sizeof(*p) + n->name_size);

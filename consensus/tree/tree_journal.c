@@ -8,7 +8,10 @@
  * when the node leaves the digest, and each of the few things that change more than fields, as it
  * happens. Undoing goes through the notes from the last to the first, so that each meets the state
  * that it was noted in. Digest, next id and results are taken back as a whole. Removed nodes wait
- * in the results anyway; their locks stay with them until the transaction is certain. */
+ * in the results anyway; their locks stay with them until the transaction is certain.
+ *
+ * A value is noted before its first change only: every change of it makes a new one, and a thousand
+ * steps on one file are not to keep a thousand of them. */
 
 enum undo_kind {
     UNDO_FIELDS,
@@ -26,7 +29,8 @@ struct undo_fields {
     uint32_t uid, gid;
     uint16_t mode;
     uint64_t create_count, cversion, pzxid; /* of a directory */
-    struct blob *value;                     /* one reference */
+    bool has_value;                         /* this transaction has not changed it before */
+    struct blob *value;                     /* of that: one reference */
 };
 
 struct undo {
@@ -99,6 +103,8 @@ static struct undo *note(struct tree *t, enum undo_kind kind, const struct tree_
 
 void journal_fields(struct tree *t, const struct tree_node *n)
 {
+    bool has_value = n->mzxid != t->index;
+
     note(t, UNDO_FIELDS, n)->was.fields = (struct undo_fields){
         .version = n->version,
         .aversion = n->aversion,
@@ -112,7 +118,8 @@ void journal_fields(struct tree *t, const struct tree_node *n)
         .create_count = n->dir != NULL ? n->dir->create_count : 0,
         .cversion = n->dir != NULL ? n->dir->cversion : 0,
         .pzxid = n->dir != NULL ? n->dir->pzxid : 0,
-        .value = blob_ref(n->value),
+        .has_value = has_value,
+        .value = has_value ? blob_ref(n->value) : NULL,
     };
 }
 
@@ -186,7 +193,7 @@ static void undo_fields(struct tree *t, struct tree_node *n, struct undo_fields 
         n->dir->cversion = was->cversion;
         n->dir->pzxid = was->pzxid;
     }
-    if (n->value != was->value) {
+    if (was->has_value && n->value != was->value) {
         tree_value_set(t, n, blob_ref(was->value));
     }
 }
