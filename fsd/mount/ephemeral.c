@@ -33,6 +33,7 @@ static void removal_free(struct removal *r)
         r->inode->ending = false;
         inode_unpin(&r->m->inodes, r->inode);
     }
+    r->m->removal_count--;
     mem_free(r);
 }
 
@@ -90,6 +91,7 @@ void ephemeral_remove(struct mount *m, uint64_t id)
 {
     struct removal *r = mem_zalloc(sizeof(*r));
 
+    m->removal_count++;
     *r = (struct removal){
         .m = m, .id = id, .inode = inode_find(&m->inodes, id), .session_count = m->session_count};
     if (r->inode != NULL) {

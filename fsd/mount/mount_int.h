@@ -91,6 +91,7 @@ struct mount {
     struct call *births; /* creations that outlive their callers, earliest first */
     uv_timer_t birth_timer;
     struct removal *removals; /* that wait to be sent again, see ephemeral.c */
+    uint32_t removal_count;   /* of all that are not done */
     uv_timer_t removal_timer;
     struct linear_batch *linear_gather; /* reads that began in this turn, see linear.c */
 

@@ -87,6 +87,15 @@ def at_once(e):
         check(os.listdir(e.path(1, "e")) == [], f"round {i}: still listed")
 
 
+def barrier_covers_close(e):
+    """Behind the barrier of the mount that closed it, then its own, another mount does not show it."""
+    for n in range(40):
+        os.close(os.open(e.path(1, "e", f"brief{n}@"), NEW, 0o644))
+        e.barrier(1)
+        e.barrier(2)
+        check(f"brief{n}" not in os.listdir(e.path(2, "e")), f"brief{n} is there behind the barriers")
+
+
 def numbered(e):
     fds = [os.open(e.path(n, "e", "lock-#@"), NEW) for n in (1, 2, 3, 1)]
     names = [os.getxattr(fd, "user.zabfs.name").decode() for fd in fds]
@@ -296,6 +305,7 @@ def test(e):
     refused(e)
     last_close(e)
     at_once(e)
+    barrier_covers_close(e)
     numbered(e)
     shell_lock(e)
     many(e)

@@ -252,6 +252,7 @@ class Mount(Process):
 
 class Worker(Process):
     """A new sequential process of the history with every start."""
+    good_exits = (0,)
 
     def __init__(self, world, mount, seed, pause_us):
         self.mount = mount
@@ -278,6 +279,7 @@ class Worker(Process):
 
 class GuardWorker(Worker):
     """Works with locks, ephemerals, renames and transactions; see guard.py."""
+    good_exits = (0, -signal.SIGTERM)  # it may be asked to end before it has begun
 
     def __init__(self, world, mount, seed, pause_ms):
         super().__init__(world, mount, seed, 0)
