@@ -97,31 +97,41 @@ static void list_done(struct list *l)
     mem_free(l->entries);
 }
 
+static void list_add_node(struct list *l, const struct tree_node *node)
+{
+    l->first_of_node = true;
+    tree_node_locks(node, list_add, l);
+}
+
+/* Returns whether there is nothing behind these. */
+static bool list_add_all(struct list *l, uint64_t after)
+{
+    uint64_t ids[LOCK_ENTRIES_MAX + 1]; /* each has a lock, so that the last one is left over */
+    size_t count = tree_locks_nodes(l->tree, after, ids, LOCK_ENTRIES_MAX + 1);
+    size_t i = 0;
+
+    for (; i < count && l->count < LOCK_ENTRIES_MAX; i++) {
+        list_add_node(l, tree_node(l->tree, ids[i]));
+    }
+    return i == count;
+}
+
 void node_lock_list(struct node *n, struct node_conn *conn, const struct request *q)
 {
     struct reply r = {.op = OP_LOCKS, .xid = q->xid};
     struct list l = {.tree = n->tree};
-    const struct tree_node *node;
+    const struct tree_node *node = tree_node(n->tree, q->u.locks.id);
+    bool end = true;
 
-    if (q->u.locks.id != 0) {
-        node = tree_node(n->tree, q->u.locks.id);
-        r.err = node == NULL ? ERR_NOENT : 0;
-        l.first_of_node = true;
-        if (node != NULL) {
-            tree_node_locks(node, list_add, &l);
-        }
-        node = NULL;
+    if (q->u.locks.id == 0) {
+        end = list_add_all(&l, q->u.locks.after);
+    } else if (node != NULL) {
+        list_add_node(&l, node);
     } else {
-        uint64_t after = q->u.locks.after;
-
-        while ((node = tree_locks_next(n->tree, after)) != NULL && l.count < LOCK_ENTRIES_MAX) {
-            l.first_of_node = true;
-            tree_node_locks(node, list_add, &l);
-            after = l.entries[l.count - 1].node;
-        }
+        r.err = ERR_NOENT;
     }
     if (r.err == 0) {
-        r.u.locks.end = node == NULL;
+        r.u.locks.end = end;
         r.u.locks.count = l.count;
         r.u.locks.list = l.entries;
     }

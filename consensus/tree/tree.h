@@ -168,8 +168,9 @@ bool tree_lock_test(const struct tree *t, const struct tree_node *n, uint64_t se
 /* The locks of a node, held before waiting, in order; path and label are left empty. */
 typedef void (*tree_lock_fn)(void *ctx, const struct lock_entry *e);
 void tree_node_locks(const struct tree_node *n, tree_lock_fn fn, void *ctx);
-/* The node with locks that has the lowest id above `after`; NULL: none. O(nodes with locks). */
-const struct tree_node *tree_locks_next(const struct tree *t, uint64_t after);
+/* Ids of nodes with locks: the lowest above `after`, rising, at most `max`. Returns how many. In
+ * one pass over all such nodes: O(n log n). */
+size_t tree_locks_nodes(const struct tree *t, uint64_t after, uint64_t *ret, size_t max);
 
 /* --- the past -------------------------------------------------------------------------------- */
 

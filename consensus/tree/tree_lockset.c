@@ -1,5 +1,6 @@
 #include "tree_lock_int.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -312,17 +313,35 @@ void tree_node_locks(const struct tree_node *n, tree_lock_fn fn, void *ctx)
     }
 }
 
-const struct tree_node *tree_locks_next(const struct tree *t, uint64_t after)
+static int compare_ids(const void *a, const void *b)
 {
-    const struct tree_node *first = NULL;
-    const struct tree_locks *l;
+    const uint64_t *x = a;
+    const uint64_t *y = b;
 
+    return *x < *y ? -1 : *x > *y;
+}
+
+size_t tree_locks_nodes(const struct tree *t, uint64_t after, uint64_t *ret, size_t max)
+{
+    const struct tree_locks *l;
+    uint64_t *ids;
+    size_t all, count = 0;
+
+    DL_COUNT(t->locked, l, all);
+    if (all == 0) {
+        return 0;
+    }
+    ids = mem_alloc(all * sizeof(*ids));
     DL_FOREACH (t->locked, l) {
-        if (l->node->id > after && (first == NULL || l->node->id < first->id)) {
-            first = l->node;
+        if (l->node->id > after) {
+            ids[count++] = l->node->id;
         }
     }
-    return first;
+    qsort(ids, count, sizeof(*ids), compare_ids);
+    count = count < max ? count : max;
+    memcpy(ret, ids, count * sizeof(*ids));
+    mem_free(ids);
+    return count;
 }
 
 /* --- image and audit ------------------------------------------------------------------------- */

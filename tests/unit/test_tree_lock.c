@@ -4,6 +4,13 @@
 /* OP_LOCK: each rule by itself. test_tree_lock_model.c asks at random. */
 
 /* 1: granted, 0: waits, else the error. */
+static size_t locked_nodes(const struct world *w, uint64_t after)
+{
+    uint64_t ids[16];
+
+    return tree_locks_nodes(w->tree, after, ids, 16);
+}
+
 static int takes(struct world *w, uint64_t id, struct lock lock, bool wait)
 {
     int err = ask(w, w->session, id, lock, wait);
@@ -73,7 +80,7 @@ Test(tree_lock, first_come_first_served)
     cr_assert_eq(takes(&w, f, flock_of(NO, 3), false), 0);
     cr_assert_str_eq(granted(&w), "");
     cr_assert_str_eq(locks_text(&w, f), "");
-    cr_assert_null(tree_locks_next(w.tree, 0));
+    cr_assert_eq(locked_nodes(&w, 0), 0);
     audit(&w);
     world_done(&w);
 }
@@ -372,7 +379,7 @@ Test(tree_lock, refusals)
     cr_assert_eq(takes(&w, f, (struct lock){LOCK_KIND_FLOCK, EX, 1, 0, 5, 0}, true), ERR_INVAL);
     cr_assert_eq(takes(&w, f, (struct lock){LOCK_KIND_NONE, EX, 1, ALL, 0}, true), ERR_INVAL);
     cr_assert_eq(takes(&w, f, flock_of(NO, 1), true), 0); /* nothing to give back */
-    cr_assert_null(tree_locks_next(w.tree, 0));
+    cr_assert_eq(locked_nodes(&w, 0), 0);
     audit(&w);
     world_done(&w);
 }
@@ -441,6 +448,7 @@ Test(tree_lock, questions_about_locks)
     uint64_t a = make_file(&w, "a"), b = make_file(&w, "b");
     struct lock lock = range_of(SH, 9, 0, UINT64_MAX);
     struct lock_entry e = {0};
+    uint64_t ids[3];
 
     cr_assert_not(tree_lock_test(w.tree, tree_node(w.tree, a), w.session, &lock, &e));
     takes(&w, b, range_of(SH, 1, 3, 4), false);
@@ -459,9 +467,13 @@ Test(tree_lock, questions_about_locks)
     cr_assert(e.waiting);
     lock = range_of(EX, 1, 5, 6);
     cr_assert_not(tree_lock_test(w.tree, tree_node(w.tree, a), w.session, &lock, &e));
-    cr_assert(tree_locks_next(w.tree, 0) == tree_node(w.tree, a));
-    cr_assert(tree_locks_next(w.tree, a) == tree_node(w.tree, b));
-    cr_assert_null(tree_locks_next(w.tree, b));
+    cr_assert_eq(tree_locks_nodes(w.tree, 0, ids, 3), 2);
+    cr_assert(ids[0] == a && ids[1] == b);
+    cr_assert_eq(tree_locks_nodes(w.tree, 0, ids, 1), 1);
+    cr_assert_eq(ids[0], a);
+    cr_assert_eq(tree_locks_nodes(w.tree, a, ids, 3), 1);
+    cr_assert_eq(ids[0], b);
+    cr_assert_eq(locked_nodes(&w, b), 0);
     world_done(&w);
 }
 
