@@ -311,7 +311,8 @@ static int take_line(struct parser *p, struct txn_text *t)
 int txn_text_parse(const void *bytes, size_t size, struct txn_text *ret,
                    struct txn_text_error *ret_error)
 {
-    struct parser p = {.at = bytes, .end = (const uint8_t *)bytes + size, .error = ret_error};
+    const uint8_t *text = size > 0 ? bytes : (const uint8_t *)""; /* of nothing there is no end */
+    struct parser p = {.at = text, .end = text + size, .error = ret_error};
     struct txn_text t = {0};
     int err = 0;
 
