@@ -52,6 +52,7 @@ static void repoint(struct mount *m, struct local_file *f, struct inode *i, stru
         local_unpin(&m->locals, f); /* the caller holds it, too */
         h->inode = i;
         inode_pin(i);
+        i->writers += h->writable;
         h->session_count = m->session_count;
         h->snapshot = blob_ref(content);
         h->version = i->attr.version;
