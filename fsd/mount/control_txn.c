@@ -37,13 +37,14 @@ struct commit { /* state of its call */
 
 static void finish(struct call *c)
 {
-    struct txn_file *t = c->handle->control_state;
     struct commit k = *(struct commit *)c->state;
 
     mem_free(c->state);
     c->state = NULL;
     txn_text_done(&k.text);
-    t->commit = NULL;
+    if (c->handle != NULL) {
+        ((struct txn_file *)c->handle->control_state)->commit = NULL;
+    }
     if (c->req == NULL) {
         call_end(c); /* interrupted */
     } else {
@@ -178,6 +179,9 @@ static void txn_release(struct mount *m, struct handle *h)
     struct txn_file *t = h->control_state;
 
     (void)m;
+    if (t->commit != NULL) {
+        t->commit->handle = NULL; /* its caller was interrupted while it waited for the kernel */
+    }
     buf_done(&t->text);
     buf_done(&t->outcome);
     mem_free(t);
