@@ -54,7 +54,7 @@ struct handle {
     uint64_t ephemeral; /* node that ends with it; 0: none */
     bool flocked;       /* maybe; then by this owner */
     uint64_t flock_owner;
-    struct inode_ids posix_owners; /* that locked through it, if its FLUSH is not seen */
+    struct inode_ids posix_owners; /* that locked through it, and no FLUSH told of their end */
 
     const struct control_file *control; /* NULL: reads from `snapshot` */
     struct control_node *control_node;  /* pinned, or NULL */

@@ -163,6 +163,8 @@ static void set_state(struct lock_ask *a, enum ask_state state)
     }
     if (state == ASK_QUEUED) {
         a->owner->queued = a;
+    } else if (state == ASK_IDLE) {
+        watch_clock(a->owner->m, TICK_MS);
     }
 }
 
@@ -260,8 +262,11 @@ static void on_failed(struct lock_ask *a, int err)
         ask_end(a, err_to_errno(err));
         take_back(o, &l);
     } else {
-        if (a->insist) { /* there is nothing to give back, or to have again: the node is gone */
-            lock_ranges_set(&o->held, l.start, l.end, LOCK_TYPE_NONE);
+        if (a->insist && err != ERR_NOLOCKS) {
+            /* There is nothing to give back, or to have again: the node is gone. Or others have
+             * come in: then the weaker lock may be there, and is to be given back some time. */
+            lock_ranges_set(&o->held, l.start, l.end,
+                            err == ERR_WOULD_BLOCK ? LOCK_TYPE_SHARED : LOCK_TYPE_NONE);
         }
         ask_end(a, err_to_errno(err));
     }
@@ -415,6 +420,18 @@ void lock_give_all(struct mount *m, fuse_req_t req, struct inode *i, enum lock_k
     begin(a, req);
 }
 
+void lock_handle_flushed(struct handle *h, uint64_t owner)
+{
+    struct inode_ids *l = &h->posix_owners;
+
+    for (size_t n = 0; n < l->count; n++) {
+        if (l->ids[n] == owner) {
+            l->ids[n] = l->ids[--l->count];
+            return;
+        }
+    }
+}
+
 void lock_handle_gone(struct mount *m, struct handle *h)
 {
     if (h->flocked) {
@@ -458,9 +475,9 @@ void lock_on_remove(struct mount *m, struct inode *i)
 {
     struct lock_owner *o, *next;
 
-    (void)m;
     inode_pin(i);
     HASH_ITER (hh, i->lock_owners, o, next) {
+        lock_ranges_done(&o->held);
         ask_again(o); /* and hear that it is not there */
     }
     inode_unpin(&m->inodes, i);

@@ -16,11 +16,13 @@ bool lock_is_unknown(const struct inode *i, enum lock_kind kind, uint64_t owner)
  * or at the deadline; it goes on in the background then. */
 void lock_give_all(struct mount *m, fuse_req_t req, struct inode *i, enum lock_kind kind,
                    uint64_t owner, int err_no);
+/* All that the process has locked is given back, so nothing of it ends with this open file. */
+void lock_handle_flushed(struct handle *h, uint64_t owner);
 /* The same for all that came through an open file that is released. */
 void lock_handle_gone(struct mount *m, struct handle *h);
 
 void lock_on_grant(struct mount *m, const struct event *e);
-void lock_on_remove(struct mount *m, struct inode *i); /* the node is gone */
+void lock_on_remove(struct mount *m, struct inode *i); /* with all locks on it */
 void lock_on_attach(struct mount *m);                  /* to the session as it was */
 void lock_on_session_lost(struct mount *m);
 void lock_on_timer(uv_timer_t *t);

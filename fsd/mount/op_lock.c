@@ -3,7 +3,8 @@
  *
  * A flock ends with its open file. Locks of fcntl end when the process closes any descriptor of the
  * file, of which FLUSH tells; but a file that is open for reading has no FLUSH, for speed, so what
- * was locked through it ends with its last descriptor. */
+ * was locked through it ends with its last descriptor. So do locks of an open file (F_OFD_SETLK),
+ * whose owner no FLUSH names. */
 #include <errno.h>
 #include <string.h>
 #include <sys/file.h>
@@ -100,9 +101,7 @@ void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
     }
     if (l.type != LOCK_TYPE_NONE) {
         h->locked = true;
-        if (!h->writable) {
-            remember(h, l.owner);
-        }
+        remember(h, l.owner);
     }
     lock_ask(m, req, h->inode, &l, sleep != 0);
 }

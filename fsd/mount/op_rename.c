@@ -15,6 +15,7 @@
 #include "call.h"
 #include "control.h"
 #include "err.h"
+#include "lock.h"
 #include "mem.h"
 #include "name.h"
 #include "op_local.h"
@@ -39,6 +40,7 @@ static void merge(struct call *c, const struct reply *r)
         }
         inode_become(from, to);
         handle_repoint(m, from, to, r->u.rename.attr.version);
+        lock_on_remove(m, from);
         inode_unpin(&m->inodes, from);
     }
     notify_entry(m->notify, c->to_dir->id, c->to_name, strlen(c->to_name));

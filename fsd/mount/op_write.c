@@ -69,6 +69,7 @@ static void flushed(struct call *c, int err_no)
     uint64_t owner = c->fi.lock_owner;
     fuse_req_t req = c->req;
 
+    lock_handle_flushed(c->handle, owner);
     if (lock_is_unknown(c->inode, LOCK_KIND_POSIX, owner)) {
         call_reply_errno(c, err_no);
         return;
