@@ -87,25 +87,52 @@ static int data_check(const struct rename *r)
                                     : 0;
 }
 
+static size_t depth_of(const struct tree_node *n)
+{
+    size_t depth = 0;
+
+    for (; n->parent != n; n = n->parent) {
+        depth++;
+    }
+    return depth;
+}
+
+/* The lowest directory that both are at or below. One walk upwards: whoever has made a deep tree is
+ * not to keep all others waiting. */
+static const struct tree_node *above_both(const struct tree_node *a, const struct tree_node *b)
+{
+    size_t a_depth = depth_of(a);
+    size_t b_depth = depth_of(b);
+
+    for (; a_depth > b_depth; a_depth--) {
+        a = a->parent;
+    }
+    for (; b_depth > a_depth; b_depth--) {
+        b = b->parent;
+    }
+    while (a != b) {
+        a = a->parent;
+        b = b->parent;
+    }
+    return a;
+}
+
 /* Whether what comes to be in `to` fits into the directories that it is new to, when `gone` leaves
  * them for it. */
 static int quota_fits(const struct tree *t, const struct tree_node *n, const struct tree_node *to,
                       const struct tree_node *gone)
 {
-    const struct tree_node *both = n->parent;
     uint64_t nodes, bytes, gone_nodes = 0, gone_bytes = 0;
 
     if (t->quota_count == 0) {
         return 0;
     }
-    while (!is_at_or_below(to, both)) {
-        both = both->parent;
-    }
     subtree_usage(n, &nodes, &bytes);
     if (gone != NULL) {
         subtree_usage(gone, &gone_nodes, &gone_bytes);
     }
-    return quota_check(t, to, both, nodes > gone_nodes ? nodes - gone_nodes : 0,
+    return quota_check(t, to, above_both(n->parent, to),
+                       nodes > gone_nodes ? nodes - gone_nodes : 0,
                        bytes > gone_bytes ? bytes - gone_bytes : 0);
 }
 
