@@ -5,8 +5,9 @@
  * name, which is how they keep the old version, the content is read, and the file removed. A
  * directory is never local, whatever its name.
  *
- * Failures: those of the change; then nothing has happened. ESTALE when the new name has come or
- * gone since the kernel looked: it looks again and asks again. */
+ * Failures: those of the change; then nothing has happened, but that what was to be kept as a local
+ * file is there if the replicated one may be gone. ESTALE when the new name has come or gone since
+ * the kernel looked: it looks again and asks again. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -61,6 +62,17 @@ static void repoint(struct mount *m, struct local_file *f, struct inode *i, stru
     }
 }
 
+/* Who waits for a lock of the local file would wait for ever: nobody gives one back here again. */
+static void refuse_waiters(struct local_file *f)
+{
+    struct call *c;
+
+    while ((c = f->lock_waiters) != NULL) {
+        call_leave(c);
+        call_reply_errno(c, ESTALE);
+    }
+}
+
 static void on_published(struct call *c, const struct reply *r)
 {
     struct mount *m = c->m;
@@ -82,6 +94,7 @@ static void on_published(struct call *c, const struct reply *r)
         f->became = i;
         inode_pin(i);
         repoint(m, f, i, c->data);
+        refuse_waiters(f);
     }
     local_unlink(&m->locals, f);
     notify_entry(m->notify, c->to_dir->id, c->to_name, strlen(c->to_name));
@@ -119,17 +132,21 @@ static void publish(struct call *c, struct local_file *f, unsigned flags)
 
 /* --- from a replicated name ------------------------------------------------------------------ */
 
+/* The file may be gone, or go yet. */
+static bool is_uncertain(int err)
+{
+    return err == ERR_TIMEOUT || err == ERR_INTR || err == ERR_EXPIRED;
+}
+
 static void on_taken_out(struct call *c, const struct reply *r)
 {
     struct mount *m = c->m;
 
-    if (r->err != 0) {
-        call_reply_err(c, r->err == ERR_EXPIRED ? ERR_TIMEOUT : r->err);
-        return;
+    if (r->err == 0 || is_uncertain(r->err)) { /* one copy too many is better than none */
+        local_place(&m->locals, c->local, c->to_dir, c->to_name);
+        notify_entry(m->notify, c->to_dir->id, c->to_name, strlen(c->to_name));
     }
-    local_place(&m->locals, c->local, c->to_dir, c->to_name);
-    notify_entry(m->notify, c->to_dir->id, c->to_name, strlen(c->to_name));
-    call_reply_errno(c, 0);
+    call_reply_err(c, r->err == ERR_EXPIRED ? ERR_TIMEOUT : r->err);
 }
 
 static bool copy(struct mount *m, struct local_file *f, const struct reply *r)
