@@ -1,6 +1,7 @@
 /* Locks as clients see them: grants go to the session that waited, on whatever member it is, and
  * every member shows who holds and who waits. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "err.h"
@@ -192,4 +193,40 @@ Test(node_lock, list_of_locks)
     q.xid = 0;
     q.u.locks.id = 999;
     cr_assert_eq(ERR_NOENT, net_call(&net, 2, &q, &r));
+}
+
+/* A list that is longer than a reply goes on behind its last node, and ends once. */
+Test(node_lock, list_in_pages)
+{
+    enum { FILES = LOCK_ENTRIES_MAX + 3 };
+    struct request q = {.op = OP_LOCKS};
+    uint64_t first = 0, last = 0;
+    struct reply r;
+
+    for (uint32_t i = 0; i < FILES; i++) {
+        struct request lock = {.op = OP_LOCK};
+        char name[16];
+
+        snprintf(name, sizeof(name), "f%u", i);
+        cr_assert_eq(0, net_create(&net, 0, name, &r));
+        last = r.u.create.attr.id;
+        first = i == 0 ? last : first;
+        codec_reply_done(&r);
+        lock.u.lock.id = last;
+        lock.u.lock.lock = (struct lock){LOCK_KIND_FLOCK, LOCK_TYPE_SHARED, 1, 0, UINT64_MAX, 5};
+        cr_assert_eq(0, net_call(&net, 0, &lock, &r));
+    }
+    cr_assert_eq(0, net_call(&net, 0, &q, &r));
+    cr_assert_eq(LOCK_ENTRIES_MAX, r.u.locks.count);
+    cr_assert_not(r.u.locks.end);
+    cr_assert_eq(first, r.u.locks.list[0].node);
+    q.xid = 0;
+    q.u.locks.after = r.u.locks.list[LOCK_ENTRIES_MAX - 1].node;
+    codec_reply_done(&r);
+    cr_assert_eq(0, net_call(&net, 0, &q, &r));
+    cr_assert_eq(3, r.u.locks.count);
+    cr_assert(r.u.locks.end);
+    cr_assert_lt(q.u.locks.after, r.u.locks.list[0].node);
+    cr_assert_eq(last, r.u.locks.list[2].node);
+    codec_reply_done(&r);
 }
