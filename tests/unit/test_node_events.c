@@ -9,12 +9,36 @@
 #include "nodenet.h"
 
 static struct net net;
+static uint64_t A, B, C; /* directories: nobody is subscribed to what is not there */
+
+static uint64_t make_dir(uint32_t client, const char *name)
+{
+    struct request r = {.op = OP_CREATE};
+    struct reply reply;
+    uint64_t id;
+
+    r.u.create.dir = TREE_ROOT_ID;
+    r.u.create.name = net_name(name);
+    r.u.create.type = NODE_DIR;
+    cr_assert_eq(0, net_call(&net, client, &r, &reply));
+    id = reply.u.create.attr.id;
+    codec_reply_done(&reply);
+    return id;
+}
 
 static void setup(void)
 {
+    enum { MAKER = 7 };
+
     memset(&net, 0, sizeof(net));
     net_start(&net, 1);
     net_await_leader(&net);
+    net_connect(&net, MAKER, 1);
+    cr_assert_eq(0, net_hello(&net, MAKER, MAKER + 1, false, 0));
+    A = make_dir(MAKER, "A");
+    B = make_dir(MAKER, "B");
+    C = make_dir(MAKER, "C");
+    net_disconnect(&net, MAKER);
 }
 
 static void teardown(void)
@@ -24,8 +48,6 @@ static void teardown(void)
 }
 
 TestSuite(node_events, .init = setup, .fini = teardown);
-
-enum { A = 100, B = 200, C = 300 }; /* directories that need not exist to be subscribed to */
 
 static void attach(uint32_t client)
 {
