@@ -104,6 +104,51 @@ static void tell_conn(struct node *n, struct node_conn *conn, const struct blob 
     n->io.send_client(n->io.ctx, conn->id, bytes->data, bytes->size);
 }
 
+static void repeated_grow(struct node_attached *a)
+{
+    a->repeated_cap = a->repeated_cap > 0 ? 2 * a->repeated_cap : 16;
+    a->repeated = mem_realloc(a->repeated, a->repeated_cap * sizeof(*a->repeated));
+}
+
+/* Notes a group that the session was told, and that another request of it may concern as well. */
+static void repeated_add(struct node_attached *a, uint64_t index)
+{
+    if (a->repeated_count == a->repeated_cap) {
+        repeated_grow(a);
+    }
+    a->repeated[a->repeated_count++] = index;
+}
+
+/* What the window has forgotten is never repeated. Makes much room, or none, so that it is not
+ * called each time. */
+static void repeated_forget(struct node_attached *a, uint64_t floor)
+{
+    size_t old = 0;
+
+    while (old < a->repeated_count && a->repeated[old] <= floor) {
+        old++;
+    }
+    if (old > a->repeated_count / 2) {
+        a->repeated_count -= old;
+        memmove(a->repeated, a->repeated + old, a->repeated_count * sizeof(*a->repeated));
+    } else {
+        repeated_grow(a);
+    }
+}
+
+/* The same of a group that is told as it happens, to a session that has resumed: more of its
+ * requests may come. */
+static void repeated_add_now(struct node *n, struct node_attached *a, uint64_t index)
+{
+    if (a->repeated_from == 0) {
+        return;
+    }
+    if (a->repeated_count == a->repeated_cap) {
+        repeated_forget(a, n->window.floor);
+    }
+    repeated_add(a, index);
+}
+
 /* Notes that the session is to be told of the group that is published now; once is enough. */
 static void tell_add(struct node *n, struct node_attached *a)
 {
@@ -111,6 +156,9 @@ static void tell_add(struct node *n, struct node_attached *a)
         return;
     }
     a->told_group = n->publish.group;
+    if (n->publish.spans) {
+        repeated_add_now(n, a, n->publish.index);
+    }
     if (n->publish.told_count == n->publish.told_cap) {
         n->publish.told_cap = n->publish.told_cap > 0 ? 2 * n->publish.told_cap : 16;
         n->publish.told =
@@ -137,6 +185,18 @@ static void interest_of_removed_ends(struct node *n, const struct event *changes
     }
 }
 
+/* Whether a group concerns more than one directory. */
+static bool group_spans(const struct event *changes, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (changes[i].dir != changes[0].dir ||
+            (changes[i].kind == CHANGE_MOVE && changes[i].from_dir != changes[i].dir)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void node_publish(struct node *n, const struct event *changes, uint32_t count)
 {
     struct node_attached *a;
@@ -146,6 +206,8 @@ void node_publish(struct node *n, const struct event *changes, uint32_t count)
     }
     n->publish.group++;
     n->publish.told_count = 0;
+    n->publish.index = changes[0].index;
+    n->publish.spans = group_spans(changes, count);
     for (uint32_t i = 0; i < count; i++) {
         const struct event *e = &changes[i];
 
@@ -154,8 +216,7 @@ void node_publish(struct node *n, const struct event *changes, uint32_t count)
             interest_each(n->interest, e->from_dir, tell_session, n);
         }
     }
-    DL_FOREACH2(n->publish.all, a, all_next)
-    {
+    DL_FOREACH2 (n->publish.all, a, all_next) {
         tell_add(n, a);
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -219,15 +280,6 @@ static void tell_range(struct node *n, struct node_conn *conn, uint32_t from, ui
     for (uint32_t i = from; i < end; i++) {
         tell_conn(n, conn, window_at(&n->window, i)->bytes);
     }
-}
-
-static void repeated_add(struct node_attached *a, uint64_t index)
-{
-    if (a->repeated_count == a->repeated_cap) {
-        a->repeated_cap = a->repeated_cap > 0 ? 2 * a->repeated_cap : 16;
-        a->repeated = mem_realloc(a->repeated, a->repeated_cap * sizeof(*a->repeated));
-    }
-    a->repeated[a->repeated_count++] = index;
 }
 
 /* A client with many directories names them in several requests, with the same index: a group that

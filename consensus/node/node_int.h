@@ -29,7 +29,7 @@ struct node_attached {
     bool touched;            /* heard of since the last TOUCH */
     bool hears_all;          /* OP_EVENTS: in node->publish.all */
     uint64_t hears_all_from; /* it was told everything behind this index */
-    /* Indexes, rising, of groups that were repeated to it, behind `repeated_from`, and that another
+    /* Indexes, rising, of groups that it was told, behind `repeated_from`, and that another
      * request of it may concern as well. */
     uint64_t *repeated;
     size_t repeated_count, repeated_cap;
@@ -98,6 +98,8 @@ struct node_window { /* ring of changes, oldest first, groups whole */
 struct node_publish {          /* who is told, node_events.c */
     struct node_attached *all; /* sessions that hear of everything */
     uint64_t group;            /* counts the groups of changes */
+    uint64_t index;            /* of this one */
+    bool spans;                /* it concerns more than one directory */
     struct node_conn **told;   /* streams that this one goes to */
     size_t told_count, told_cap;
 };
