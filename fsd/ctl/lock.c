@@ -169,6 +169,18 @@ static bool is_undecided(const struct locking *l)
     return !l->granted && !l->gone && !l->late && l->err == 0 && l->hold.signal == 0;
 }
 
+/* The ensemble agrees, now, that the session lives; all that it said before has come. A grant that
+ * was told again after a reconnect may be of a file that was removed meanwhile: then the question
+ * asked at the reconnect has said so by now. */
+static void confirm(struct locking *l)
+{
+    l->err = hold_confirm(&l->hold);
+    if (l->err == 0 && l->gone && l->hold.lost == NULL) {
+        l->granted = false;
+        l->hold.node = 0;
+    }
+}
+
 /* Until the lock is granted (CTL_OK), or will not be: the exit code. */
 static int acquire(struct locking *l)
 {
@@ -184,10 +196,10 @@ static int acquire(struct locking *l)
             uv_run(&l->session.loop, UV_RUN_ONCE);
         }
         uv_timer_stop(&l->again);
+        if (l->granted) {
+            confirm(l);
+        }
     } while (l->gone && !l->granted && !l->late && l->err == 0 && l->hold.signal == 0);
-    if (l->granted) {
-        l->err = hold_confirm(&l->hold);
-    }
     if (l->hold.signal != 0) {
         return CTL_SIGNAL + l->hold.signal;
     }
