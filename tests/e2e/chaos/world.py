@@ -24,6 +24,7 @@ from zabfs import BIN, REPORT, ZABCTL, Failure, check, wait_until  # noqa: E402
 WORKER = os.path.join(BIN, "..", "tests", "e2e", "chaos_worker")
 FAULTDISK = os.path.join(BIN, "..", "tests", "e2e", "libfaultdisk.so")
 GUARD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guard.py")
+EVENTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "events.py")
 PEER_PORT, CLIENT_PORT = 2190, 2191
 SNAPSHOT_ENTRIES = 12000  # one or two in a round: the judge needs a log that no peer's snapshot cut
 MODES = {"d": "local", "l": "linearizable"}
@@ -300,6 +301,20 @@ class GuardWorker(Worker):
         pass
 
 
+class EventsFollower(GuardWorker):
+    """Reads .zabfs/events; see events.py."""
+
+    def __init__(self, world, mount):
+        super().__init__(world, mount, 0, 0)
+        self.name = f"events-{mount.mode}{mount.n}"
+
+    def start(self):
+        self.world.procs += 1
+        self.proc = self.world.procs
+        self.argv = [sys.executable, "-B", EVENTS, self.mount.path, self.history(), str(self.proc)]
+        Process.start(self)
+
+
 def take_open_call(path):
     """A call that was under way when its worker was killed is a line of the history, too."""
     if not os.path.exists(path + ".open"):
@@ -338,6 +353,7 @@ class World:
         self.workers = [Worker(self, m, random.randrange(1 << 30), pause_ms * 1000)
                         for m in self.mounts for _ in range(workers_per_mount)]
         self.workers += [GuardWorker(self, m, random.randrange(1 << 30), pause_ms) for m in self.mounts]
+        self.workers += [EventsFollower(self, m) for m in self.mounts[:2]]
 
     def path(self, *names):
         return os.path.join(self.top, *names)
@@ -441,6 +457,14 @@ class World:
         if len(balls) != 1:
             findings.append(f"the directory that is renamed is in {balls}")
         ended = {key: count for key, count in sorted(counts.items()) if key[1] != "-"}
+        told = collections.Counter()
+        for path in os.listdir(directory):
+            with open(os.path.join(directory, path)) as f:
+                for said in map(json.loads, f):
+                    if said.get("kind") == "events":
+                        changes, gaps = map(int, said["token"].split())
+                        told.update(changes=changes, gaps=gaps)
+        print(f"  events: {told['changes']} changes of logs were told, {told['gaps']} gaps")
         print("  guards: " + ", ".join(f"{kind} {code} {count}" for (kind, code), count in ended.items()))
         check(not findings, "guards: " + "; ".join(findings[:10]))
 
