@@ -280,9 +280,13 @@ static uint32_t log_group(struct clients *cs, const struct model_change *change,
     uint32_t found = 0;
 
     for (uint32_t i = 0; i < change->event_count && found != UINT32_MAX; i++) {
+        const struct model_event *made = &change->events[i];
         struct message m;
 
-        CHECK(codec_decode(change->events[i].bytes->data, change->events[i].bytes->size, &m) == 0);
+        if (made->dir != q->u.log.dir && made->from_dir != q->u.log.dir) {
+            continue;
+        }
+        CHECK(codec_decode(made->bytes->data, made->bytes->size, &m) == 0);
         if (is_of(&m.u.event, q)) {
             struct event e = m.u.event;
             struct event s = at + found < got->u.log.count ? got->u.log.list[at + found] : e;
