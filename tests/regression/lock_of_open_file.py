@@ -42,7 +42,8 @@ def test_process_keeps(e):
     """The last close of a file does not take what its process has locked through another."""
     path, other = e.path(1, "f"), e.path(2, "f")
     first = os.open(path, os.O_RDWR)
-    lock(first, fcntl.F_SETLK, fcntl.F_WRLCK)
+    wait_until(lambda: errno_of(lock, first, fcntl.F_SETLK, fcntl.F_WRLCK) == 0, 10,
+               "the lock of who looked before to end")
     ends, begins = os.pipe()
     child = os.fork()
     if child == 0:
