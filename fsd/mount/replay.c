@@ -49,8 +49,11 @@ static bool path_of(const struct inode *dir, const char *name, char *ret)
 
 static void on_written(uv_write_t *w, int status)
 {
-    (void)w;
+    struct helper *h = w->data;
+
     (void)status; /* a helper that cannot be written to is about to be seen dying */
+    h->writing = false;
+    helpers_dispatch(h->r);
 }
 
 /* To where there is no way any more: what is left of the move is that the name went. */
@@ -93,13 +96,15 @@ static bool job_send(struct helper *h, struct replay_job *j)
     }
     h->answer_size = 0;
     buf = uv_buf_init((char *)&h->out, (unsigned)(sizeof(*o) + o->path_size + o->to_size));
-    return uv_write(&h->write, (uv_stream_t *)&h->pipe, &buf, 1, on_written) == 0;
+    h->write.data = h;
+    h->writing = uv_write(&h->write, (uv_stream_t *)&h->pipe, &buf, 1, on_written) == 0;
+    return h->writing;
 }
 
 static struct helper *idle_helper(struct replay *r)
 {
     for (unsigned n = 0; n < r->helper_count; n++) {
-        if (r->helpers[n].alive && r->helpers[n].dir == NULL) {
+        if (r->helpers[n].alive && r->helpers[n].dir == NULL && !r->helpers[n].writing) {
             return &r->helpers[n];
         }
     }

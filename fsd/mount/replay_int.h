@@ -61,6 +61,7 @@ struct helper {
         char path[2 * PATH_MAX];
     } out;
     uv_write_t write;
+    bool writing; /* its callback is to come, which may be behind the answer */
     int32_t answer;
     size_t answer_size; /* bytes of it that came */
 };

@@ -154,12 +154,11 @@ TRANSFERS = r"""
 import os, sys
 mount, rounds = sys.argv[1], int(sys.argv[2])
 done = beaten = 0
-def get(name):
-    fd = os.open(os.path.join(mount, name), os.O_RDONLY)
-    try:
-        return int(os.getxattr(fd, "user.zabfs.version")), int(os.read(fd, 64))
-    finally:
-        os.close(fd)
+def get(name): # the version first: what is opened after that is of this version, or of a later one
+    path = os.path.join(mount, name)
+    version = int(os.getxattr(path, "user.zabfs.version"))
+    with open(path) as f:
+        return version, int(f.read())
 while done < rounds:
     (va, a), (vb, b) = get("from"), get("to")
     fd = os.open(os.path.join(mount, ".zabfs", "txn"), os.O_RDWR)
