@@ -10,7 +10,8 @@
 
 /* Committed entries become state. For each entry: apply it, tell the sessions that are subscribed
  * to the directory it changed, then answer whoever waits for it here. In that order, so that on one
- * stream an event is never behind a reply that shows its change. */
+ * stream an event is never behind a reply that shows its change. The end of a session is the other
+ * way round for that session: its stream ends before anything shows what ended with it. */
 
 /* Answering about a node subscribes the session to the directory it is in. */
 static void subscribe_to_result(struct node *n, uint64_t session, const struct txn *txn,
@@ -89,15 +90,15 @@ static void apply_data(struct node *n, const struct zab_entry *entry)
         txn.time_ns = n->now.wall_ns;
     }
     tree_apply(n->tree, &txn, &result);
-    if (BUG(X18_EVENT_AFTER_REPLY)) {
+    if (result.session_gone != 0 || BUG(X18_EVENT_AFTER_REPLY)) {
         answer(n, &txn, &result);
+    }
+    if (result.session_gone != 0) { /* it learns that it ended, not that its ephemerals are gone */
+        node_session_gone(n, result.session_gone);
     }
     node_publish(n, result.changes, result.change_count);
     node_lock_granted(n, result.grants, result.grant_count);
     answer(n, &txn, &result);
-    if (result.session_gone != 0) {
-        node_session_gone(n, result.session_gone);
-    }
     txn_result_done(&result);
     codec_request_done(&txn.request);
 }

@@ -135,11 +135,12 @@ class Guard:
             return  # nobody can say now
         if there and self.random.random() < 0.7:
             return
-        expired = self.is_expired(fd)
-        if not there and not expired:
-            self.say(finding=f"{path} is gone, and its session lives")
-        os.close(fd)
         self.here = None
+        try:
+            if self.session_lives(fd) and not there:
+                self.say(finding=f"{path} is gone, and its session lives")
+        finally:
+            os.close(fd)
 
     @staticmethod
     def is_there(path):
@@ -150,12 +151,13 @@ class Guard:
             return False
 
     @staticmethod
-    def is_expired(fd):
+    def session_lives(fd):
+        """As far as the mount knows: it takes what is written to a descriptor of this session."""
         try:
             os.pwrite(fd, b"x", 0)
-            return False
-        except OSError as e:
-            return e.errno == errno.ESTALE
+            return True
+        except OSError:
+            return False  # ESTALE; or nobody can say now
 
     # --- the loop
 
