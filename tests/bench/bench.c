@@ -377,6 +377,49 @@ void bench_run(const struct bench_options *o, const struct bench_work *work)
     mem_free(ready);
 }
 
+/* --- many unanswered operations on one connection --------------------------------------------- */
+
+void bench_pump_open(struct bench_pump *p, const struct bench_options *o)
+{
+    if (o->clients != 1 || o->count + o->warm_count > COUNT_MAX) {
+        bench_die("%s: one client, at most %d operations", o->work, COUNT_MAX);
+    }
+    *p = (struct bench_pump){.options = o, .total = o->count + o->warm_count};
+    p->begun_ns = mem_zalloc(p->total * sizeof(*p->begun_ns));
+    p->warm_ns = bench_now_ns(); /* without uncounted ones */
+}
+
+bool bench_pump_next(struct bench_pump *p, uint64_t *ret_n)
+{
+    if (p->submitted == p->total || p->submitted - p->done >= p->options->in_flight) {
+        return false;
+    }
+    p->begun_ns[p->submitted] = bench_now_ns();
+    *ret_n = p->submitted++;
+    return true;
+}
+
+bool bench_pump_done(struct bench_pump *p, uint64_t n)
+{
+    uint64_t now_ns = bench_now_ns();
+
+    p->begun_ns[n] = now_ns - p->begun_ns[n]; /* from here on, how long it took */
+    p->done++;
+    if (p->done == p->options->warm_count) {
+        p->warm_ns = now_ns;
+    }
+    return p->done == p->total;
+}
+
+void bench_pump_print(struct bench_pump *p)
+{
+    double seconds = (double)(bench_now_ns() - p->warm_ns) / 1e9;
+
+    bench_print(p->options->work, 1, p->begun_ns + p->options->warm_count, p->options->count,
+                (double)p->options->count / seconds);
+    mem_free(p->begun_ns);
+}
+
 /* --- outage ----------------------------------------------------------------------------------- */
 
 struct samples {

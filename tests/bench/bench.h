@@ -76,6 +76,22 @@ void bench_run(const struct bench_options *o, const struct bench_work *work);
 void bench_print(const char *work, size_t clients, uint64_t *samples_ns, size_t count,
                  double ops_per_s);
 
+/* A work that keeps options->in_flight operations unanswered on one connection. Operations have
+ * numbers from 0; the first options->warm_count are not counted. */
+struct bench_pump {
+    const struct bench_options *options;
+    uint64_t total, submitted, done;
+    uint64_t warm_ns; /* when the last uncounted one was done */
+    uint64_t *begun_ns;
+};
+
+void bench_pump_open(struct bench_pump *p, const struct bench_options *o);
+/* True if one more is to be submitted: the one with number *ret_n. */
+bool bench_pump_next(struct bench_pump *p, uint64_t *ret_n);
+/* Number n is answered. True if it was the last. */
+bool bench_pump_done(struct bench_pump *p, uint64_t n);
+void bench_pump_print(struct bench_pump *p);
+
 /* Does step again and again for options->seconds, 1 ms after one that failed, appends when each
  * that succeeded began and ended to options->file ("BEGIN_NS END_NS"), and prints the line. */
 void bench_run_outage(struct bench_client *c, bool (*step)(struct bench_client *c, uint64_t n));
