@@ -120,7 +120,7 @@ static bool parse_letter(int letter, struct bench_options *o, bool *ret_warm_giv
     }
 }
 
-bool bench_parse(int argc, char **argv, struct bench_options *ret)
+bool bench_parse(int argc, char **argv, bool has_work, struct bench_options *ret)
 {
     struct bench_options o = {
         .clients = 1, .count = 1000, .size = 1024, .in_flight = 1000, .seconds = 10};
@@ -132,15 +132,17 @@ bool bench_parse(int argc, char **argv, struct bench_options *ret)
             return false;
         }
     }
-    if (argc - optind < 2) {
+    if (has_work && optind < argc) {
+        o.work = argv[optind++];
+    }
+    if (optind == argc) {
         return false;
     }
     if (!warm_given) {
         o.warm_count = o.count / 10 > WARM_MIN ? o.count / 10 : WARM_MIN;
     }
-    o.work = argv[optind];
-    o.targets = argv + optind + 1;
-    o.target_count = (size_t)(argc - optind) - 1;
+    o.targets = argv + optind;
+    o.target_count = (size_t)(argc - optind);
     o.run = (uint64_t)getpid();
     *ret = o;
     return true;

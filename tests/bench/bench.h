@@ -58,8 +58,9 @@ _Noreturn void bench_die_errno(const char *what);
 
 uint64_t bench_now_ns(void); /* CLOCK_MONOTONIC */
 
-/* False if the command line is wrong. */
-bool bench_parse(int argc, char **argv, struct bench_options *ret);
+/* False if the command line is wrong. `has_work`: its first word is the work, the others are the
+ * targets. */
+bool bench_parse(int argc, char **argv, bool has_work, struct bench_options *ret);
 
 /* A value that says which one it is: the number's last digits, then a letter that depends on it. */
 void bench_value_fill(char *value, size_t size, uint64_t number);

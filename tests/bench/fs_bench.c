@@ -14,7 +14,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,18 +29,18 @@
 #include "bench.h"
 #include "mem.h"
 
-enum { EVENT_WAIT_MS = 30000 };
+enum { EVENT_WAIT_MS = 30000, PATH_SIZE = 4096, NAME_SIZE = 256 };
 
 struct file {
-    char path[PATH_MAX];
+    char path[PATH_SIZE];
     ino_t ino;
     int fd;
 };
 
 /* What the watcher says to the writer: that it is ready, then of each write when it was told. */
 struct watcher {
-    char dir[PATH_MAX]; /* on the writer's mount */
-    char path[PATH_MAX];
+    char dir[PATH_SIZE]; /* on the writer's mount */
+    char path[PATH_SIZE];
     pid_t pid;
     int seen; /* end of a pipe that brings times */
 };
@@ -49,8 +48,8 @@ struct watcher {
 static void make_path(char *ret, const char *mount, const char *what, const struct bench_client *c,
                       size_t number)
 {
-    if (snprintf(ret, PATH_MAX, "%s/bench-%s-%llu-%zu", mount, what,
-                 (unsigned long long)c->options->run, number) >= PATH_MAX) {
+    if (snprintf(ret, PATH_SIZE, "%s/bench-%s-%llu-%zu", mount, what,
+                 (unsigned long long)c->options->run, number) >= PATH_SIZE) {
         bench_die("%s: too long", mount);
     }
 }
@@ -58,10 +57,10 @@ static void make_path(char *ret, const char *mount, const char *what, const stru
 /* Returns when this mount shows everything that was committed before. */
 static void wait_for_barrier(const char *mount)
 {
-    char path[PATH_MAX];
+    char path[PATH_SIZE];
     int fd;
 
-    if (snprintf(path, sizeof(path), "%s/.zabfs/sync", mount) >= PATH_MAX) {
+    if (snprintf(path, sizeof(path), "%s/.zabfs/sync", mount) >= PATH_SIZE) {
         bench_die("%s: too long", mount);
     }
     fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -192,7 +191,7 @@ static void create_open(struct bench_client *c)
 static void create_step(struct bench_client *c, uint64_t n)
 {
     const struct file *f = c->state;
-    char path[PATH_MAX + 8];
+    char path[PATH_SIZE + 8];
 
     (void)snprintf(path, sizeof(path), "%s/job-#", f->path);
     must_put(c, path, O_EXCL, n);
@@ -203,7 +202,7 @@ static void create_close(struct bench_client *c)
 {
     struct file *f = c->state;
     uint64_t count = c->options->warm_count + c->options->count;
-    char path[PATH_MAX + 32];
+    char path[PATH_SIZE + 32];
     uint64_t entries = 0;
     DIR *dir = opendir(f->path);
 
@@ -275,7 +274,7 @@ static void lock_close(struct bench_client *c)
 
 static void lock_clean(struct bench_client *c)
 {
-    char path[PATH_MAX];
+    char path[PATH_SIZE];
 
     make_path(path, c->target, "lock", c, 0);
     if (unlink(path) != 0) {
@@ -308,8 +307,8 @@ static bool has_close_write(const char *buffer, size_t size)
  * that no event is taken for another. */
 static void watch(struct bench_client *c, const char *dir, int seen)
 {
-    char buffer[16 * (sizeof(struct inotify_event) + NAME_MAX + 1)];
-    char path[PATH_MAX + 8];
+    char buffer[16 * (sizeof(struct inotify_event) + NAME_SIZE)];
+    char path[PATH_SIZE + 8];
     uint64_t now_ns = 0;
     int fd = inotify_init1(IN_CLOEXEC);
 
@@ -348,7 +347,7 @@ static void event_open(struct bench_client *c)
 {
     struct watcher *w = mem_zalloc(sizeof(*w));
     const char *other = c->options->targets[(c->number + 1) % c->options->target_count];
-    char dir[PATH_MAX];
+    char dir[PATH_SIZE];
     int seen[2];
 
     c->state = w;
@@ -357,7 +356,7 @@ static void event_open(struct bench_client *c)
     if (mkdir(w->dir, 0755) != 0) {
         bench_die_errno(w->dir);
     }
-    if (snprintf(w->path, sizeof(w->path), "%s/file", w->dir) >= PATH_MAX) {
+    if (snprintf(w->path, sizeof(w->path), "%s/file", w->dir) >= PATH_SIZE) {
         bench_die("%s: too long", w->dir);
     }
     must_put(c, w->path, O_TRUNC, 0);
@@ -429,7 +428,7 @@ int main(int argc, char **argv)
 {
     struct bench_options o;
 
-    if (!bench_parse(argc, argv, &o)) {
+    if (!bench_parse(argc, argv, true, &o)) {
         (void)fprintf(stderr, "usage: fs_bench write|read|create|stat|lock|event|outage "
                               "[-c CLIENTS] [-n COUNT] [-w WARM] [-s SIZE] [-t SECONDS] [-o FILE] "
                               "MOUNT...\n");

@@ -278,7 +278,7 @@ int main(int argc, char **argv)
 {
     struct bench_options o;
 
-    if (!bench_parse(argc, argv, &o)) {
+    if (!bench_parse(argc, argv, true, &o)) {
         (void)fprintf(stderr, "usage: zab_bench async|load|write|read [-n COUNT] [-w WARM] "
                               "[-s SIZE] [-f IN_FLIGHT] SERVERS\n");
         return 2;

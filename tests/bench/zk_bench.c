@@ -13,7 +13,6 @@
  *   outage   zoo_set again and again for SECONDS, whatever fails in between
  *   async    zoo_aset on one connection, IN_FLIGHT of them always unanswered
  *   load     COUNT nodes, 1000 under a parent, in the same way; none of them uncounted */
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -335,7 +334,7 @@ int main(int argc, char **argv)
 {
     struct bench_options o;
 
-    if (!bench_parse(argc, argv, &o)) {
+    if (!bench_parse(argc, argv, true, &o)) {
         (void)fprintf(stderr, "usage: zk_bench write|read|create|stat|lock|event|outage|async|load "
                               "[-c CLIENTS] [-n COUNT] [-w WARM] [-s SIZE] [-f IN_FLIGHT] "
                               "[-t SECONDS] [-o FILE] HOST:PORT[,HOST:PORT...]...\n");
