@@ -1,0 +1,165 @@
+"""From the values of all rounds to one table, and the same as JSON and as Markdown."""
+import dataclasses
+import os
+import pathlib
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+
+TITLES = {"zabfs": "zabfs", "zookeeper": "ZooKeeper", "etcd": "etcd"}
+
+
+@dataclasses.dataclass
+class Row:
+    """One line of the table. `values` are those of all rounds, by system."""
+    key: str
+    title: str
+    unit: str
+    lower_is_better: bool
+    limit: float      # of zabfs : other
+    limit_text: str
+    against: tuple
+    values: dict
+
+    def median(self, system):
+        return statistics.median(self.values[system])
+
+    def ratio(self, other):
+        return self.median("zabfs") / self.median(other)
+
+    def reaches(self, other):
+        if self.lower_is_better:
+            return self.ratio(other) <= self.limit
+        return self.ratio(other) >= self.limit
+
+    def is_complete(self):
+        return all(self.values.get(system) for system in ("zabfs", *self.against))
+
+    def as_json(self):
+        found = {"figure": self.key, "title": self.title, "unit": self.unit,
+                 "lower_is_better": self.lower_is_better, "required": self.limit}
+        for system, values in self.values.items():
+            found[system] = {"median": self.median(system), "min": min(values), "max": max(values),
+                             "values": values}
+        if self.is_complete():
+            found["ratio"] = {other: self.ratio(other) for other in self.against}
+            found["reached"] = all(self.reaches(other) for other in self.against)
+        return found
+
+
+def number(value):
+    if value >= 10000:
+        return f"{value:,.0f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def ratio_text(value):
+    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
+def cell(row, system):
+    values = row.values.get(system)
+    if not values:
+        return ""
+    text = number(row.median(system))
+    if len(values) > 1:
+        text += f" ({number(min(values))} .. {number(max(values))})"
+    return text
+
+
+def lines(rows):
+    """Cells of the table: a line for each system that a figure is held against."""
+    for row in rows:
+        for other in row.against:
+            if not row.is_complete():
+                continue
+            yield [f"{row.title}, {row.unit}", cell(row, "zabfs"), TITLES[other], cell(row, other),
+                   row.limit_text, ratio_text(row.ratio(other)),
+                   "ok" if row.reaches(other) else "short"]
+
+
+HEAD = ["figure", "zabfs", "against", "", "required", "measured", ""]
+
+
+def table(rows):
+    """For a terminal."""
+    cells = [HEAD, *lines(rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(HEAD))]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip()
+                     for line in cells)
+
+
+def markdown(rows):
+    cells = [HEAD, ["---"] * len(HEAD), *lines(rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
+
+
+# Floors of one operation: what the machine takes for what cannot be left out.
+#   write  open(O_TRUNC), write and close are three requests of the kernel to the mount (the release
+#          waits for nobody); the mount asks its member, a follower: one round trip on a unix socket;
+#          the follower asks the leader and is given the proposal, acknowledges it and is given the
+#          commit: two round trips over TCP; the leader and the follower sync at the same time.
+#   read   open asks the mount; the value comes from the page cache, and nobody waits for the release.
+FLOORS = {
+    "write": {"fdatasync": 1, "tcp": 2, "unix": 1, "fuse": 3},
+    "read": {"fuse": 1},
+}
+
+
+def floor_us(operation, floors):
+    return sum(times * floors[name] for name, times in FLOORS[operation].items())
+
+
+def floors_report(floors, medians):
+    """`floors`: lists of us by name; `medians`: us of an operation, where it was measured."""
+    if not floors:
+        return {}
+    floor = {name: statistics.median(values) for name, values in floors.items()}
+    found = {"us": floor}
+    for operation, parts in FLOORS.items():
+        if operation in medians and set(parts) <= set(floor):
+            found[operation] = {"parts": parts, "floor_us": floor_us(operation, floor),
+                                "median_us": medians[operation],
+                                "floors": medians[operation] / floor_us(operation, floor)}
+    return found
+
+
+def floors_text(found):
+    if not found:
+        return ""
+    text = "floors: " + ", ".join(f"{name} {us:.1f} µs" for name, us in found["us"].items())
+    for operation in FLOORS:
+        if operation in found:
+            one = found[operation]
+            parts = " + ".join(f"{times} x {name}" for name, times in one["parts"].items())
+            text += (f"\none {operation}: {one['median_us']:.1f} µs = {one['floors']:.2f} floors of "
+                     f"{one['floor_us']:.1f} µs ({parts})")
+    return text
+
+
+def said(argv):
+    """The first line of what a program prints."""
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return (done.stdout.splitlines() or [""])[0]
+
+
+def version(package):
+    return said(["dpkg-query", "-W", "-f", "${Version}", package])
+
+
+def machine(directory, heap):
+    """What the numbers depend on."""
+    info = pathlib.Path("/proc/cpuinfo").read_text()
+    model = re.search(r"model name\s*: (.*)", info)
+    mounts = [line.split() for line in pathlib.Path("/proc/mounts").read_text().splitlines()]
+    home = os.path.realpath(directory)
+    device, path, kind = max((m[:3] for m in mounts if (home + "/").startswith(
+        m[1].rstrip("/") + "/")), key=lambda m: len(m[1]))
+    memory = int(re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())[1])
+    return {"processors": len(os.sched_getaffinity(0)), "model": model[1] if model else "",
+            "memory_mib": memory // 1024, "kernel": platform.release(), "disk": device,
+            "file_system": kind, "free_mib": shutil.disk_usage(path).free >> 20,
+            "zookeeper": f"{version('zookeeper')}, {said(['java', '-version'])}, {heap}",
+            "etcd": version("etcd-server"), "h2load": version("nghttp2-client")}
