@@ -1,8 +1,9 @@
-/* snapshot_load SERVERS fill COUNT
+/* snapshot_load SERVERS fill COUNT [PREFIX [DIRECTORY_FILES]]
  * snapshot_load SERVERS pace PER_SECOND SECONDS
  *
- * What snapshot_bench.py runs beside an ensemble. fill: creates COUNT files of 100 bytes, 1000 to a
- * directory, as many at a time as the client sends. pace: sets values of the first directory's
+ * What snapshot_bench.py and growth.py run beside an ensemble. fill: creates COUNT files of 100
+ * bytes, f0 on, DIRECTORY_FILES (1000) to a directory, in directories of the root that are named
+ * PREFIX (d) and a number; as many at a time as the client sends. pace: sets values of d0's
  * files at a steady pace; one line a write, when it was submitted (milliseconds since 1970) and how
  * long it took (microseconds), counted from when it was due. */
 #include <inttypes.h>
@@ -26,6 +27,8 @@ struct bench {
     struct blob *value;
     uint64_t begun_ns;
     uint64_t count, submitted, done;
+    const char *prefix;
+    uint64_t dir_files;
     uint64_t dir;   /* being filled */
     uint64_t first; /* file that is set; the others follow it */
     uint64_t per_second;
@@ -77,6 +80,16 @@ static void on_dir(void *ctx, void *arg, const struct reply *r)
     fill_more(b);
 }
 
+static void create_dir(struct bench *b)
+{
+    char name[64];
+    struct request r;
+
+    (void)snprintf(name, sizeof(name), "%s%" PRIu64, b->prefix, b->submitted / b->dir_files);
+    r = request_create(b, TREE_ROOT_ID, NODE_DIR, name);
+    client_submit(b->client, &r, on_dir, b);
+}
+
 /* A directory's id comes with its reply, so files wait for it. */
 static void fill_more(struct bench *b)
 {
@@ -88,11 +101,9 @@ static void fill_more(struct bench *b)
         r = request_create(b, b->dir, NODE_FILE, name);
         client_submit(b->client, &r, on_filled, b);
         b->submitted++;
-        if (b->submitted % DIR_FILES == 0 && b->submitted < b->count) {
+        if (b->submitted % b->dir_files == 0 && b->submitted < b->count) {
             b->dir = 0;
-            (void)snprintf(name, sizeof(name), "d%" PRIu64, b->submitted / DIR_FILES);
-            r = request_create(b, TREE_ROOT_ID, NODE_DIR, name);
-            client_submit(b->client, &r, on_dir, b);
+            create_dir(b);
         }
     }
     if (b->done == b->count) {
@@ -102,10 +113,9 @@ static void fill_more(struct bench *b)
 
 static void run_fill(struct bench *b)
 {
-    struct request r = request_create(b, TREE_ROOT_ID, NODE_DIR, "d0");
     double seconds;
 
-    client_submit(b->client, &r, on_dir, b);
+    create_dir(b);
     uv_run(&b->loop, UV_RUN_DEFAULT);
     seconds = (double)(uv_hrtime() - b->begun_ns) / 1e9;
     printf("%" PRIu64 " files in %.1f s, %.0f a second\n", b->count, seconds,
@@ -183,8 +193,8 @@ int main(int argc, char **argv)
     uint8_t bytes[VALUE_SIZE];
 
     if (argc < 4 || (strcmp(argv[2], "pace") == 0 && argc < 5)) {
-        (void)fprintf(stderr,
-                      "usage: snapshot_load SERVERS fill COUNT | pace PER_SECOND SECONDS\n");
+        (void)fprintf(stderr, "usage: snapshot_load SERVERS fill COUNT [PREFIX [DIRECTORY_FILES]]"
+                              " | pace PER_SECOND SECONDS\n");
         return 2;
     }
     memset(bytes, 'v', sizeof(bytes));
@@ -200,6 +210,9 @@ int main(int argc, char **argv)
     b.begun_ns = uv_hrtime();
     if (strcmp(argv[2], "fill") == 0) {
         b.count = strtoull(argv[3], NULL, 10);
+        b.prefix = argc > 4 ? argv[4] : "d";
+        b.dir_files = argc > 5 ? strtoull(argv[5], NULL, 10) : DIR_FILES;
+        CHECK(b.dir_files > 0);
         run_fill(&b);
     } else {
         b.per_second = strtoull(argv[3], NULL, 10);
