@@ -404,14 +404,18 @@ static bool outage_step(struct bench_client *c, uint64_t n)
     return put(c, f->path, O_TRUNC, n);
 }
 
+/* Nothing is made before: the first write, which creates the file, may fail as all others. */
 static void run_outage(const struct bench_options *o)
 {
-    struct bench_client c = {.options = o, .target = o->targets[0]};
+    struct file f = {.fd = -1};
+    struct bench_client c = {.options = o, .target = o->targets[0], .state = &f};
 
+    make_path(f.path, c.target, "file", &c, 0);
     c.value = mem_zalloc(o->size);
-    file_open(&c);
     bench_run_outage(&c, outage_step);
-    file_close(&c);
+    if (unlink(f.path) != 0 && errno != ENOENT) {
+        bench_die_errno(f.path);
+    }
     mem_free(c.value);
 }
 

@@ -74,8 +74,12 @@ class Comparison:
             self.running[name].start()
 
     def stop(self):
+        """Ends all; its files stay where something failed, to be looked at."""
         for name in list(self.running):
-            self.running[name].remove()
+            if self.failures:
+                self.running[name].stop()
+            else:
+                self.running[name].remove()
             del self.running[name]
 
     def in_turn(self, round_number, names):
@@ -138,18 +142,31 @@ class Comparison:
     def measure_life(self):
         if not any(self.wants(key) for key in LIFE if key != "failover"):
             return
-        files = self.files if self.wants("memory-files") or self.wants("restart") else 0
         for round_number in range(self.args.rounds):
             say(f"start, memory, restart: round {round_number + 1} of {self.args.rounds}")
             for name in self.in_turn(round_number, ["zabfs", "zookeeper"]):
                 found = {}
                 with self.noted(f"life of {name}"):
-                    self.running[name] = SYSTEMS[name](self.args.dir / f"life-{name}")
-                    life.from_start_to_restart(self.measure, self.running[name], files, found)
-                self.stop()
+                    self.live(name, found)
                 for key, value in found.items():
                     self.add(self.values if key in LIFE else self.beside, key, name, value)
             self.write_json()
+        self.stop()
+
+    def live(self, name, found):
+        """A first start in each round; the ensemble of the first one is filled, and started again in
+        each round. Only one runs at a time."""
+        key, loaded = f"{name}, new", f"{name}, filled"
+        self.running[key] = system = SYSTEMS[name](self.args.dir / f"{name}-{time.monotonic_ns()}")
+        life.first_start(self.measure, system, found)
+        if (self.wants("memory-files") or self.wants("restart")) and loaded not in self.running:
+            life.fill(self.measure, system, self.files, found)
+            self.running[loaded] = self.running.pop(key)
+        else:
+            system.remove()
+            del self.running[key]
+        if loaded in self.running and self.wants("restart"):
+            life.restart(self.measure, self.running[loaded], self.files, found)
 
     # --- result ----------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from process import Failure
 
 VALUE_SIZE = 1024
 ASYNC_IN_FLIGHT = 1000
-LIMIT_S = 300  # for one piece of work
+LIMIT_S = 600  # for one piece of work
 
 
 @dataclasses.dataclass(frozen=True)

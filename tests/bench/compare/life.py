@@ -85,30 +85,37 @@ def failover_ms(measure, system):
     return took_ms
 
 
-def from_start_to_restart(measure, system, files, result):
-    """A new ensemble's first write and memory, then, unless `files` is 0, the same with many files.
-    Puts each figure into `result`."""
-    result["start"] = first_write_ms(measure, system)
-    say(f"  {system.title}: first write after {result['start']:.0f} ms")
+# Each puts its figures into `found`.
+
+def first_start(measure, system, found):
+    """A new ensemble's first write, and its memory when it is empty."""
+    found["start"] = first_write_ms(measure, system)
     system.wait_ready()
     time.sleep(SETTLE_S)
-    result["memory"] = statistics.median(system.resident_mib())
-    say(f"  {system.title}: {result['memory']:.1f} MiB a member")
-    if files == 0:
-        return
-    result["load"] = measure.load(system, files, 100)
-    say(f"  {system.title}: {files} files loaded at {result['load']:.0f}/s")
-    wait_until(system.has_caught_up, f"{system.name}: all members have all files")
+    found["memory"] = statistics.median(system.resident_mib())
+    say(f"  {system.title}: first write after {found['start']:.0f} ms, {found['memory']:.1f} MiB")
+
+
+def fill(measure, system, files, found):
+    """Many files, the memory with them, and an end in order."""
+    found["load"] = measure.load(system, files, 100)
+    wait_until(system.has_caught_up, f"{system.name}: all members have all files", 120)
     time.sleep(SETTLE_S)
-    result["memory-files"] = statistics.median(system.resident_mib())
+    found["memory-files"] = statistics.median(system.resident_mib())
     if system.name == "zookeeper":
-        result["heap-files"] = statistics.median(system.heap_used_mib())
+        found["heap-files"] = statistics.median(system.heap_used_mib())
+    say(f"  {system.title}: {files} files at {found['load']:.0f}/s, "
+        f"{found['memory-files']:.0f} MiB")
     system.stop()
-    result["restart"] = first_write_ms(measure, system)
-    say(f"  {system.title}: {result['memory-files']:.0f} MiB a member; first write after a restart "
-        f"after {result['restart']:.0f} ms")
+
+
+def restart(measure, system, files, found):
+    """Of all members, with all files."""
+    found["restart"] = first_write_ms(measure, system)
+    say(f"  {system.title}: first write after a restart after {found['restart']:.0f} ms")
     wait_until(system.has_caught_up, f"{system.name}: all members are back", 120)
     if system.nodes() < files:
         raise Failure(f"{system.name}: {system.nodes()} of {files} files are there")
     time.sleep(SETTLE_S)
-    result["memory-restarted"] = statistics.median(system.resident_mib())
+    found["memory-restarted"] = statistics.median(system.resident_mib())
+    system.stop()
