@@ -19,7 +19,10 @@ struct peer_stream;
 struct client_conn;
 
 struct store_worker { /* store_worker.c */
-    uv_work_t work;
+    uv_thread_t thread;
+    uv_sem_t ready;           /* the thread has something to do */
+    uv_async_t finished;      /* ... and has done it */
+    bool ending;              /* what it has to do is to end */
     uv_timer_t timer;         /* runs again what a full disk refused */
     bool busy;                /* the storage thread has the store and all below ... */
     bool preparing;           /* ... for the spare segment, not for the batch */
@@ -83,6 +86,7 @@ void peer_links_stop(struct member *m); /* closes all streams and timers */
 void peer_links_free(struct member *m); /* once their last callbacks have run */
 void peer_link_accept(void *member, struct stream *s, const char *peer_text);
 void peer_link_send(struct member *m, uint32_t peer, const void *bytes, size_t size);
+void peer_links_flush(struct member *m); /* what was sent leaves now, not at the end of the turn */
 size_t peer_link_queued(struct member *m, uint32_t peer);
 
 /* client_conn.c */
@@ -94,7 +98,7 @@ void client_conns_stop(struct member *m);
 
 /* store_worker.c */
 void store_worker_start(struct member *m);
-void store_worker_stop(struct member *m); /* closes the timer */
+void store_worker_stop(struct member *m); /* ends the thread, closes the handles */
 void store_worker_submit(struct member *m, const struct store_batch *batch);
 
 /* snapshot_child.c */

@@ -336,3 +336,12 @@ void peer_link_send(struct member *m, uint32_t peer, const void *bytes, size_t s
         stream_send(l->up->stream, bytes, size);
     }
 }
+
+void peer_links_flush(struct member *m)
+{
+    for (uint32_t i = 0; i < m->link_count; i++) {
+        if (m->links[i]->up != NULL) {
+            stream_flush(m->links[i]->up->stream);
+        }
+    }
+}

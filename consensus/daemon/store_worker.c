@@ -4,8 +4,9 @@
 #include "err.h"
 #include "log.h"
 
-/* Disk work, on a thread of libuv's pool: one batch in flight, while the loop gathers the next one.
- * That is the group commit: the slower the disk, the larger the batches.
+/* Disk work, on a thread of its own: one batch in flight, while the loop gathers the next one. That
+ * is the group commit: the slower the disk, the larger the batches. A hand-over is one wake-up each
+ * way, a semaphore there and an async handle back; between the two the thread alone has the store.
  *
  * Failure modes. A write or sync error ends the process; what of the batch reached the disk is
  * judged at the next start. A full disk does not: the store has carried out the operations before
@@ -35,9 +36,8 @@ static void attempt(struct member *m)
     }
 }
 
-static void run(uv_work_t *work)
+static void run(struct member *m)
 {
-    struct member *m = work->data;
     struct store_worker *w = &m->worker;
     struct store_stats stats;
 
@@ -50,7 +50,20 @@ static void run(uv_work_t *work)
     w->has_spare = stats.has_spare;
 }
 
-static void done(uv_work_t *work, int status);
+static void thread_main(void *arg)
+{
+    struct member *m = arg;
+    struct store_worker *w = &m->worker;
+
+    for (;;) {
+        uv_sem_wait(&w->ready);
+        if (w->ending) {
+            return;
+        }
+        run(m);
+        CHECK(uv_async_send(&w->finished) == 0);
+    }
+}
 
 static void start(struct member *m, bool preparing)
 {
@@ -58,8 +71,7 @@ static void start(struct member *m, bool preparing)
 
     w->busy = true;
     w->preparing = preparing;
-    w->work.data = m;
-    CHECK(uv_queue_work(&m->loop, &w->work, run, done) == 0);
+    uv_sem_post(&w->ready);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -69,7 +81,7 @@ static void on_timer(uv_timer_t *timer)
 
     if (w->busy) {
         uv_timer_start(timer, on_timer, SPARE_RETRY_MS, 0);
-    } else {
+    } else if (!m->stopping) {
         start(m, !w->has_batch);
     }
 }
@@ -106,12 +118,12 @@ static void on_stored(struct member *m)
     member_flush(m);
 }
 
-static void done(uv_work_t *work, int status)
+static void on_finished(uv_async_t *async)
 {
-    struct member *m = work->data;
+    struct member *m = async->data;
     struct store_worker *w = &m->worker;
 
-    CHECK(status == 0);
+    CHECK(w->busy);
     w->busy = false;
     if (w->err != 0 && w->err != ERR_NOSPACE) {
         LOG_ERR("store", "ev=write_failed note=\"%s\"", w->note);
@@ -149,23 +161,37 @@ void store_worker_submit(struct member *m, const struct store_batch *batch)
     w->has_batch = true;
     w->batch = *batch;
     if (!w->busy) {
+        peer_links_flush(m); /* the others' disks begin no later than this one */
         start(m, false);
     }
 }
 
 void store_worker_start(struct member *m)
 {
+    struct store_worker *w = &m->worker;
     struct store_stats stats;
 
-    uv_timer_init(&m->loop, &m->worker.timer);
-    m->worker.timer.data = m;
+    uv_timer_init(&m->loop, &w->timer);
+    w->timer.data = m;
+    w->finished.data = m;
+    CHECK(uv_async_init(&m->loop, &w->finished, on_finished) == 0);
+    CHECK(uv_sem_init(&w->ready, 0) == 0);
+    CHECK(uv_thread_create(&w->thread, thread_main, m) == 0);
     store_stats(m->store, &stats);
     if (!stats.has_spare) {
-        uv_timer_start(&m->worker.timer, on_timer, SPARE_RETRY_MS, 0);
+        uv_timer_start(&w->timer, on_timer, SPARE_RETRY_MS, 0);
     }
 }
 
 void store_worker_stop(struct member *m)
 {
-    uv_close((uv_handle_t *)&m->worker.timer, NULL);
+    struct store_worker *w = &m->worker;
+
+    CHECK(!w->busy); /* member_stop() has waited for it */
+    w->ending = true;
+    uv_sem_post(&w->ready);
+    uv_thread_join(&w->thread);
+    uv_sem_destroy(&w->ready);
+    uv_close((uv_handle_t *)&w->finished, NULL);
+    uv_close((uv_handle_t *)&w->timer, NULL);
 }
