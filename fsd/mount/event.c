@@ -1,7 +1,7 @@
 /* Changes in commit order. For each: the table shows it at once, to everybody; the kernel is told
  * to drop what it cached; and if it was not this mount's kernel that made the change, and the
- * kernel holds the directory or the node, so that someone may be watching, it is queued to be
- * repeated.
+ * kernel holds the node, or has shown the directory to somebody, so that someone may be watching,
+ * it is queued to be repeated.
  *
  * A change is our own while the call that asked for it waits: its event comes before its reply on
  * the same stream. If the caller was interrupted or timed out, the kernel does not know that it
@@ -23,7 +23,7 @@ void event_mark_dir(struct mount *m, struct inode *dir)
         return;
     }
     dir->attr_fresh = false;
-    if (dir->kernel_refs > 0) {
+    if (inode_is_watchable(dir)) { /* else it asks before it shows it to anybody */
         notify_inode(m->notify, dir->id);
     }
 }
@@ -80,7 +80,7 @@ static void on_create(struct change *ch)
         inode_detach(other); /* it went while nobody told us */
     }
     event_mark_dir(ch->m, ch->dir);
-    if (ch->dir->kernel_refs > 0 && (!own || is_unsettled(ch))) {
+    if (inode_is_watchable(ch->dir) && (!own || is_unsettled(ch))) {
         repeat(ch, REPLAY_CREATE);
     }
     if (ch->unheld && e->attr.life == LIFE_OPEN) {
@@ -105,7 +105,7 @@ static void on_remove(struct change *ch)
     if (ch->e->attr.type == NODE_DIR) {
         local_drop_dir(&ch->m->locals, ch->e->attr.id);
     }
-    if (ch->dir->kernel_refs > 0 && (ch->own == NULL || is_unsettled(ch))) {
+    if (inode_is_watchable(ch->dir) && (ch->own == NULL || is_unsettled(ch))) {
         repeat(ch, REPLAY_REMOVE);
     }
 }
@@ -115,7 +115,7 @@ static void on_update(struct change *ch, bool value)
 {
     struct inode *node = ch->node;
     const struct event *e = ch->e;
-    bool held = ch->dir->kernel_refs > 0;
+    bool held = inode_is_watchable(ch->dir);
 
     if (node != NULL) {
         inode_update(node, &e->attr, e->index);

@@ -86,11 +86,6 @@ static bool is_way_back(const struct move_kept *k, const struct event *e)
            is_text(e->name, k->from_name) && is_text(e->from_name, k->to_name);
 }
 
-static bool is_watched(const struct inode *dir)
-{
-    return dir != NULL && dir->kernel_refs > 0;
-}
-
 static void repeat(struct change *ch, struct inode *from, struct inode *to)
 {
     struct mount *m = ch->m;
@@ -102,12 +97,13 @@ static void repeat(struct change *ch, struct inode *from, struct inode *to)
     }
     event_move_settle(m);
     /* Whoever watches the node itself must not take it for deleted. */
-    if (is_watched(from) && to != NULL &&
-        (is_watched(to) || (ch->node->kernel_refs > 0 && inode_path(to, path, sizeof(path))))) {
+    if (inode_is_watchable(from) && to != NULL &&
+        (inode_is_watchable(to) ||
+         (ch->node->kernel_refs > 0 && inode_path(to, path, sizeof(path))))) {
         keep(ch, from, to);
-    } else if (is_watched(from)) {
+    } else if (inode_is_watchable(from)) {
         event_repeat(ch, REPLAY_REMOVE, from, ch->e->from_name);
-    } else if (is_watched(to)) {
+    } else if (inode_is_watchable(to)) {
         event_repeat(ch, REPLAY_CREATE, to, ch->e->name);
     }
 }
@@ -179,7 +175,7 @@ void event_move(struct change *ch)
     }
     event_mark_dir(m, from);
     event_mark_dir(m, to);
-    tell = (is_watched(from) || is_watched(to)) &&
+    tell = (inode_is_watchable(from) || inode_is_watchable(to)) &&
            (ch->own == NULL || is_unsettled(m, from, e->from_name) || is_unsettled(m, to, e->name));
     ch->node = inode_find(&m->inodes, e->attr.id);
     if (ch->node == NULL && !tell) {

@@ -54,6 +54,7 @@ void inodes_init(struct inodes *t)
     t->root->attr = (struct attr){
         .id = TREE_ROOT_ID, .parent = TREE_ROOT_ID, .type = NODE_DIR, .mode = 0755, .nlink = 2};
     t->root->kernel_refs = 1; /* the kernel never forgets it */
+    t->root->shown = true;
 }
 
 static void unlink_name(struct inode *i)
@@ -251,6 +252,9 @@ void inode_place(struct inodes *t, struct inode *i, struct inode *dir, struct na
     HASH_ADD_KEYPTR(hh_name, dir->children, i->name, i->name_size, i);
     i->linked = true;
     i->detached = false;
+    if (i->shown) {
+        inode_show(dir);
+    }
     inode_unpin(t, parent);
 }
 
@@ -301,6 +305,18 @@ void inode_distrust(struct inode *i)
     i->event_index = 0;
 }
 
+void inode_show(struct inode *i)
+{
+    for (; i != NULL && !i->shown; i = i->parent) {
+        i->shown = true;
+    }
+}
+
+bool inode_is_watchable(const struct inode *dir)
+{
+    return dir != NULL && dir->shown && dir->kernel_refs > 0;
+}
+
 void inode_pin(struct inode *i)
 {
     i->pins++;
@@ -325,6 +341,7 @@ void inode_kernel_forget(struct inodes *t, struct inode *i, uint64_t count)
     }
     CHECK(i->kernel_refs >= count);
     i->kernel_refs -= count;
+    i->shown = i->shown && i->kernel_refs > 0;
     settle(t, i);
 }
 

@@ -17,7 +17,11 @@
  *    a directory that enters is added to `wanted`, one that leaves to `left` (see interest.c).
  * 4. Knowledge only moves forward: what comes with an index older than what is known is dropped.
  * 5. A node that was moved to where we do not look keeps a parent, as an anchor, and is `detached`
- *    until its place is learnt. */
+ *    until its place is learnt.
+ * 6. Nobody can watch a directory that the kernel holds only because a replay helper made it there,
+ *    or passed through: such a name is not kept (its timeout is 0), so whoever else goes that way
+ *    asks for it, and then it is `shown`. A shown node may lead its process up by "..", so what is
+ *    above it is shown, too. */
 struct inode {
     uint64_t id;
     struct inode *parent; /* held; NULL for the root */
@@ -37,6 +41,7 @@ struct inode {
     struct inode *became;
 
     uint64_t kernel_refs; /* answers that gave it to the kernel, minus FORGETs */
+    bool shown;           /* ... one of them to somebody else than a replay helper; see rule 6 */
     uint32_t pins;
     uint32_t child_refs; /* inodes in the table whose parent this is */
 
@@ -120,6 +125,11 @@ struct inode *inode_current(struct inode *i); /* follows that; NULL for NULL */
 void inode_distrust(struct inode *i);
 
 bool inode_is_dir(const struct inode *i);
+
+/* It was given to somebody who may watch it, and may go up from it. */
+void inode_show(struct inode *i);
+/* Somebody may be watching what happens in this directory; false for NULL. */
+bool inode_is_watchable(const struct inode *dir);
 
 void inode_pin(struct inode *i);
 void inode_unpin(struct inodes *t, struct inode *i);

@@ -125,7 +125,7 @@ void attr_to_stat(const struct attr *a, struct stat *ret);
 /* Attributes as they are shown; returns how long they may be kept. */
 double inode_stat(const struct mount *m, const struct inode *i, struct stat *ret);
 /* Counts the reference that the kernel gets: undo with inode_kernel_forget() if the answer fails.
- */
+ * inode_show() is the caller's, unless the answer is for a replay helper. */
 void inode_entry(struct mount *m, struct inode *i, struct fuse_entry_param *ret);
 
 /* The inode that a request of the kernel is about; NULL: none. */

@@ -107,6 +107,7 @@ static bool put_entry(struct listing *l, const struct dirent_plus *d, uint64_t i
     }
     i = inode_learn(&m->inodes, l->c->inode, d->name, &d->attr, index);
     inode_entry(m, i, &e);
+    inode_show(i);
     fit = put(l, name, &e, (off_t)d->cookie + COOKIE_FIRST);
     if (fit) {
         inode_ids_add(&l->given, i->id);
@@ -235,14 +236,18 @@ static void on_page(struct call *c, const struct reply *r)
     answer(c);
 }
 
+/* The first page is no larger than what the caller takes at once: it need not wait for more. */
 static void list_now(struct call *c)
 {
-    call_submit(c,
-                &(struct request){.op = OP_READDIR,
-                                  .u.readdir = {.dir = c->inode->id,
-                                                .after = after_of(c->offset),
-                                                .size_max = READDIR_SIZE_MAX}},
-                on_page);
+    bool small = c->offset == 0 && c->size < READDIR_SIZE_MAX;
+
+    call_submit(
+        c,
+        &(struct request){.op = OP_READDIR,
+                          .u.readdir = {.dir = c->inode->id,
+                                        .after = after_of(c->offset),
+                                        .size_max = small ? (uint32_t)c->size : READDIR_SIZE_MAX}},
+        on_page);
 }
 
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,

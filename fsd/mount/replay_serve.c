@@ -38,7 +38,8 @@ static void reply_entry(struct mount *m, fuse_req_t req, struct inode *i, fuse_i
 
     inode_entry(m, i, &e);
     e.attr.st_nlink = i->attr.nlink; /* of a node that is gone: as it was */
-    if (i->parent == NULL || i->parent->id != parent || strcmp(i->name, name) != 0) {
+    if (i->parent == NULL || i->parent->id != parent || strcmp(i->name, name) != 0 ||
+        (inode_is_dir(i) && !i->shown)) { /* inode.h, rule 6 */
         e.entry_timeout = 0;
     }
     if (fuse_reply_entry(req, &e) != 0) {
