@@ -34,8 +34,9 @@ struct call {
     uint64_t offset;
     size_t size;
     uint32_t flags;
-    void *state;  /* the operation's own */
-    bool foreign; /* the kernel does not know what it is to change */
+    void *state;       /* the operation's own */
+    bool foreign;      /* the kernel does not know what it is to change */
+    bool kernel_knows; /* ... it does, and keeps no size or time of before */
 
     /* Private to call.c. */
     call_done_fn done;

@@ -23,9 +23,7 @@ void event_mark_dir(struct mount *m, struct inode *dir)
         return;
     }
     dir->attr_fresh = false;
-    if (inode_is_watchable(dir)) { /* else it asks before it shows it to anybody */
-        notify_inode(m->notify, dir->id);
-    }
+    inode_stat_drop(m, dir);
 }
 
 void event_repeat(struct change *ch, enum replay_kind kind, struct inode *dir, struct name name)
@@ -110,7 +108,9 @@ static void on_remove(struct change *ch)
     }
 }
 
-/* The kernel guesses size and times after a write, so it is told of our own changes, too. */
+/* After a write of its own the kernel has dropped size and times by itself, and until the commit is
+ * known it is given none that it may keep (inode_stat()). Of all other changes it is told, our own
+ * included. */
 static void on_update(struct change *ch, bool value)
 {
     struct inode *node = ch->node;
@@ -125,9 +125,9 @@ static void on_update(struct change *ch, bool value)
         if (value && e->has_value) {
             value_cache_put(&ch->m->values, node, e->value, e->attr.version);
         }
-        if (node->kernel_refs > 0) {
-            notify_inode(ch->m->notify, node->id);
-            held = true;
+        held |= node->kernel_refs > 0;
+        if (ch->own == NULL || !ch->own->kernel_knows) {
+            inode_stat_drop(ch->m, node);
         }
     }
     if (held && ch->own == NULL) {

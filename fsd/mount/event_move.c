@@ -150,9 +150,7 @@ static void place(struct change *ch, struct inode *from, struct inode *to)
     inode_place(&m->inodes, ch->node, dir, e->name, e->index);
     inode_update(ch->node, &e->attr, e->index);
     inode_unpin(&m->inodes, dir);
-    if (ch->node->kernel_refs > 0) {
-        notify_inode(m->notify, ch->node->id);
-    }
+    inode_stat_drop(m, ch->node);
 }
 
 void event_move(struct change *ch)

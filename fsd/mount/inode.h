@@ -42,10 +42,12 @@ struct inode {
 
     uint64_t kernel_refs; /* answers that gave it to the kernel, minus FORGETs */
     bool shown;           /* ... one of them to somebody else than a replay helper; see rule 6 */
+    bool attr_given; /* the kernel may keep attributes: some were given since it was told not to */
     uint32_t pins;
     uint32_t child_refs; /* inodes in the table whose parent this is */
 
     struct attr attr;     /* attr.id is 0 until something is known */
+    bool attr_asked;      /* the member was, on a replay's behalf */
     bool attr_fresh;      /* attr is the newest, as far as the member told */
     uint64_t attr_index;  /* at which attr held */
     uint64_t event_index; /* a directory: of the last change in it that was told ... */

@@ -35,25 +35,42 @@ void attr_to_stat(const struct attr *a, struct stat *ret)
     };
 }
 
-double inode_stat(const struct mount *m, const struct inode *i, struct stat *ret)
+/* The size is another one for a process that has written, until the commit is known; nobody is to
+ * get it from a cache. */
+static bool is_changing(const struct mount *m, const struct inode *i)
+{
+    return i->commits > 0 || handle_changes(m, i);
+}
+
+double inode_stat(const struct mount *m, struct inode *i, struct stat *ret)
 {
     attr_to_stat(&i->attr, ret);
     ret->st_ino = i->id;
     if (i->removed) {
         ret->st_nlink = 0;
     }
-    /* The size is another one for a process that has written and not committed. */
-    return i->attr_fresh && !m->options->linearizable && !handle_changes(m, i) ? CACHE_TIMEOUT_S
-                                                                               : 0;
+    if (!i->attr_fresh || m->options->linearizable || is_changing(m, i)) {
+        return 0;
+    }
+    i->attr_given = true;
+    return CACHE_TIMEOUT_S;
+}
+
+void inode_stat_drop(struct mount *m, struct inode *i)
+{
+    if (i->kernel_refs > 0 && i->attr_given) {
+        i->attr_given = false;
+        notify_inode(m->notify, i->id);
+    }
 }
 
 void inode_entry(struct mount *m, struct inode *i, struct fuse_entry_param *ret)
 {
     *ret = (struct fuse_entry_param){.ino = i->id, .generation = 1};
     ret->attr_timeout = inode_stat(m, i, &ret->attr);
-    /* While changes of the directory wait to be repeated, a helper must be asked for each name. */
+    /* While changes of names in the directory wait to be repeated, a helper must ask for each. */
     ret->entry_timeout =
-        i->linked && !m->options->linearizable && !replay_is_busy(m->replay, i->parent)
+        i->linked && !m->options->linearizable && !replay_renames(m->replay, i->parent)
             ? CACHE_TIMEOUT_S
             : 0;
     inode_kernel_ref(i);

@@ -29,6 +29,7 @@
 #include "lock.h"
 #include "op_local.h"
 #include "poll_wait.h"
+#include "replay_serve.h"
 
 enum commit_by { COMMIT_BY_FLUSH, COMMIT_BY_FSYNC, COMMIT_BY_RELEASE }; /* call.flags */
 
@@ -114,6 +115,7 @@ static void keep_mtime(struct call *c)
 
     h->mtime_kept = false;
     c->told = false; /* this one is another change */
+    c->kernel_knows = false;
     call_submit(
         c,
         &(struct request){
@@ -180,6 +182,7 @@ static void commit_send(struct call *c)
 {
     const struct handle *h = c->handle;
 
+    c->kernel_knows = true;
     call_submit(c,
                 &(struct request){.op = OP_SET,
                                   .u.set = {.id = c->inode->id,
@@ -240,6 +243,7 @@ static void on_appended(struct call *c, const struct reply *r)
 
 static void append(struct call *c)
 {
+    c->kernel_knows = true;
     call_submit(
         c, &(struct request){.op = OP_APPEND, .u.append = {.id = c->inode->id, .value = c->data}},
         on_appended);
@@ -292,7 +296,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, of
     struct call *c;
 
     (void)ino;
-    if (op_local_write(req, bytes, size, offset, fi)) {
+    if (replay_serve_write(m, req, size) || op_local_write(req, bytes, size, offset, fi)) {
         return;
     }
     if (h->kind == HANDLE_CONTROL) {

@@ -70,6 +70,8 @@ void replay_move(struct replay *r, struct replay_place from, struct replay_place
 void replay_overflow(struct replay *r, struct inode *dir);
 
 bool replay_is_busy(const struct replay *r, const struct inode *dir); /* jobs wait or run */
+/* Jobs that change what a name in the directory is wait or run. */
+bool replay_renames(const struct replay *r, const struct inode *dir);
 bool replay_has_name(const struct replay *r, const struct inode *dir, struct name name);
 void replay_info(const struct replay *r, struct replay_info *ret);
 

@@ -42,6 +42,7 @@ struct replay_dir { /* a directory with jobs; there is none without */
     struct inode *inode;     /* held */
     struct replay_job *jobs; /* the first is at work if `helper` is set */
     size_t count;
+    size_t name_count; /* of them change what a name in it is */
     struct helper *helper;
     struct replay_dir *prev, *next; /* in `ready`: jobs, and no helper */
     UT_hash_handle hh;

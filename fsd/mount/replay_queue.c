@@ -38,10 +38,16 @@ static void dir_free(struct replay *r, struct replay_dir *d)
     mem_free(d);
 }
 
+static bool is_of_name(const struct replay_job *j)
+{
+    return j->kind != REPLAY_SET && j->kind != REPLAY_SETATTR && j->kind != REPLAY_TOUCH;
+}
+
 static void job_free(struct replay *r, struct replay_job *j)
 {
     DL_DELETE(j->dir->jobs, j);
     j->dir->count--;
+    j->dir->name_count -= is_of_name(j);
     r->queued--;
     inode_unpin(r->conf.inodes, j->node);
     if (j->to_dir != NULL) {
@@ -133,6 +139,7 @@ static struct replay_job *push(struct replay *r, struct replay_dir *d, enum repl
     memcpy(j->name, name.bytes, name.size);
     DL_APPEND(d->jobs, j);
     d->count++;
+    d->name_count += is_of_name(j);
     r->queued++;
     return j;
 }
@@ -142,6 +149,7 @@ static void job_widow(struct replay *r, struct replay_job *j)
 {
     j->twin = NULL;
     j->kind = REPLAY_TOUCH;
+    j->dir->name_count--;
     inode_unpin(r->conf.inodes, j->node);
     j->node = j->dir->inode;
     inode_pin(j->node);
@@ -245,6 +253,13 @@ void queue_clear(struct replay *r)
 bool replay_is_busy(const struct replay *r, const struct inode *dir)
 {
     return dir != NULL && dir_find(r, dir->id) != NULL;
+}
+
+bool replay_renames(const struct replay *r, const struct inode *dir)
+{
+    const struct replay_dir *d = dir != NULL ? dir_find(r, dir->id) : NULL;
+
+    return d != NULL && d->name_count > 0;
 }
 
 static bool is_text(struct name name, const char *text)

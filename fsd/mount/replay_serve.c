@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "handle.h"
+#include "call.h"
 #include "replay_int.h"
 
 /* The directory and job that the request belongs to; NULL if it is not a helper's. */
@@ -99,26 +99,59 @@ bool replay_serve_lookup(struct mount *m, fuse_req_t req, fuse_ino_t parent, con
     return true;
 }
 
-static void reply_attr(struct mount *m, fuse_req_t req, fuse_ino_t ino)
+static void on_refreshed(struct call *c, const struct reply *r)
 {
-    const struct inode *i = inode_find(&m->inodes, ino);
+    c->inode->attr_asked = false;
+    if (r->err == 0) {
+        inode_update(c->inode, &r->u.attr, r->index);
+    }
+    call_end(c);
+}
+
+/* A directory on the way to a file whose value has changed, and will again: the kernel asks for its
+ * permissions until it is given some that it may keep. */
+static void refresh(struct mount *m, const struct replay_dir *d, struct inode *i)
+{
+    if (i->attr_fresh || i->attr_asked || i->removed || d->name_count > 0 || m->client == NULL ||
+        m->options->linearizable) {
+        return;
+    }
+    i->attr_asked = true;
+    call_submit(call_new(m, NULL, i, NULL),
+                &(struct request){.op = OP_GETATTR, .u.getattr.id = i->id}, on_refreshed);
+}
+
+/* The attributes of what changes are those of now, and it may change again at once: the kernel
+ * keeps none of them, so it need not be told. */
+static void reply_attr(struct mount *m, const struct replay_dir *d, fuse_req_t req, fuse_ino_t ino)
+{
+    struct inode *i = inode_find(&m->inodes, ino);
     struct stat st;
 
     if (i == NULL) {
         op_refuse(req, ESTALE);
         return;
     }
-    inode_stat(m, i, &st);
-    st.st_nlink = i->attr.nlink;
+    if (i != d->jobs->node && inode_is_dir(i) && !i->removed) {
+        double timeout = inode_stat(m, i, &st);
+
+        fuse_reply_attr(req, &st, timeout);
+        refresh(m, d, i);
+        return;
+    }
+    attr_to_stat(&i->attr, &st);
+    st.st_ino = i->id;
     fuse_reply_attr(req, &st, 0);
 }
 
 bool replay_serve_getattr(struct mount *m, fuse_req_t req, fuse_ino_t ino)
 {
-    if (dir_of(m, req) == NULL) {
+    const struct replay_dir *d = dir_of(m, req);
+
+    if (d == NULL) {
         return false;
     }
-    reply_attr(m, req, ino);
+    reply_attr(m, d, req, ino);
     return true;
 }
 
@@ -130,7 +163,7 @@ bool replay_serve_setattr(struct mount *m, fuse_req_t req, fuse_ino_t ino)
         return false;
     }
     d->jobs->answered = true;
-    reply_attr(m, req, ino);
+    reply_attr(m, d, req, ino);
     return true;
 }
 
@@ -198,5 +231,18 @@ bool replay_serve_open(struct mount *m, fuse_req_t req, struct fuse_file_info *f
     if (fuse_reply_open(req, fi) != 0) {
         handle_free(m, h);
     }
+    return true;
+}
+
+/* The write that makes the event; what the file holds is known already. */
+bool replay_serve_write(struct mount *m, fuse_req_t req, size_t size)
+{
+    struct replay_dir *d = dir_of(m, req);
+
+    if (d == NULL) {
+        return false;
+    }
+    d->jobs->answered = true;
+    fuse_reply_write(req, size);
     return true;
 }

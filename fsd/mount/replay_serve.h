@@ -14,5 +14,6 @@ bool replay_serve_remove(struct mount *m, fuse_req_t req, fuse_ino_t parent, con
 bool replay_serve_rename(struct mount *m, fuse_req_t req, fuse_ino_t parent, const char *name,
                          fuse_ino_t to_parent, const char *to_name);
 bool replay_serve_open(struct mount *m, fuse_req_t req, struct fuse_file_info *fi);
+bool replay_serve_write(struct mount *m, fuse_req_t req, size_t size);
 
 #endif

@@ -68,7 +68,13 @@ static int repeat_set(int dir, const char *name, const struct replay_order *o)
     if (fd < 0) {
         return -1;
     }
-    result = ftruncate(fd, (off_t)o->size);
+    /* The mount takes no notice of the byte. A write costs one request; cutting the file would have
+     * the kernel ask for its capabilities first. */
+    if (o->size > 0) {
+        result = pwrite(fd, "", 1, (off_t)o->size - 1) == 1 ? 0 : -1;
+    } else {
+        result = ftruncate(fd, 0);
+    }
     close(fd);
     return result;
 }
