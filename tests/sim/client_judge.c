@@ -164,7 +164,17 @@ static const char *judge_read(struct clients *cs, const struct record *r)
 
 /* --- order and events of a session ----------------------------------------------------------- */
 
-static void follow_interest(struct client *c, const struct record *r, bool since_index)
+/* A member that is behind does not know a directory that another has told of, and there is nothing
+ * to hear of it. */
+static bool was_directory(const struct clients *cs, uint64_t id, uint64_t index)
+{
+    const struct model_node *n = model_node(cs->model, id);
+
+    return n != NULL && n->type == NODE_DIR && n->born <= index;
+}
+
+static void follow_interest(const struct clients *cs, struct client *c, const struct record *r,
+                            bool since_index)
 {
     struct message m;
 
@@ -174,7 +184,7 @@ static void follow_interest(struct client *c, const struct record *r, bool since
 
         if (r->op == OP_FORGET) {
             interest_set_drop(&c->interest, dir);
-        } else {
+        } else if (!since_index || was_directory(cs, dir, r->index)) {
             interest_set_add(&c->interest, dir, since_index ? r->index : r->heard);
         }
     }
@@ -230,7 +240,7 @@ static const char *judge_session(struct clients *cs, struct client *c, const str
     if (r->op == OP_INTEREST && r->err == ERR_COMPACTED) { /* a gap, and said so */
         c->judged_heard = r->index > c->judged_heard ? r->index : c->judged_heard;
         interest_set_clear(&c->interest);
-        follow_interest(c, r, true);
+        follow_interest(cs, c, r, true);
         return NULL;
     }
     if (c->group_index != 0) {
@@ -243,7 +253,9 @@ static const char *judge_session(struct clients *cs, struct client *c, const str
     if (c->all == ALL_ASKED || c->all_open) {
         return r->op == OP_EVENTS ? judge_all(cs, c, r) : NULL;
     }
-    missing = client_events_missing(cs, c, r->index);
+    /* What the end of a session brings is shown to others only. */
+    missing = client_events_missing(
+        cs, c, r->op == OP_SESSION_CLOSE && r->err == 0 ? r->index - 1 : r->index);
     if (missing != 0) {
         return client_verdict(cs, r, "event-gap",
                               "answered before the change of index %" PRIu64
@@ -254,7 +266,7 @@ static const char *judge_session(struct clients *cs, struct client *c, const str
         c->judged_heard = r->index;
     }
     if (r->op == OP_INTEREST || r->op == OP_FORGET) {
-        follow_interest(c, r, true);
+        follow_interest(cs, c, r, true);
     }
     for (int i = 0; i < 2 && !old; i++) {
         if (r->dirs[i] != 0) {
@@ -338,7 +350,7 @@ static const char *judge_hello(struct clients *cs, struct client *c, const struc
     if (r->asks_all) {
         client_all_asked(c);
     } else if (r->heard != 0) {
-        follow_interest(c, r, false);
+        follow_interest(cs, c, r, false);
     }
     return judge_opened(cs, r);
 }
