@@ -111,7 +111,9 @@
     X(X37_ONE_GRANT_TOLD, "of several that get a lock at once only the first is told", "own")      \
     X(X38_EXCHANGE_TOLD_HALF, "of two nodes that change places one is told", "own")                \
     X(X39_TXN_HALF, "a transaction that is refused leaves what its first steps did", "own")        \
-    X(X40_EVENT_AHEAD, "a read shows the state before the entry whose event was sent last", "own")
+    X(X40_EVENT_AHEAD, "a read shows the state before the entry whose event was sent last", "own") \
+    X(X41_STREAM_ENDS_LEASE, "a voter takes the end of the leader's stream for that of its lease", \
+      "own")
 
 #define BUG_ENUM_ENTRY(id, what, source) BUG_##id,
 enum bug { BUG_NONE, BUG_LIST(BUG_ENUM_ENTRY) BUG_COUNT };

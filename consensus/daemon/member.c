@@ -262,12 +262,14 @@ static void node_conf_fill(struct member *m, struct node_conf *ret)
     ret->zab.heartbeat_ms = conf->heartbeat_ms;
     ret->zab.election_min_ms = conf->election_min_ms;
     ret->zab.election_max_ms = conf->election_max_ms;
+    ret->zab.lease_ms = 2 * conf->heartbeat_ms; /* the next answer comes before it has ended */
     if (getrandom(&ret->zab.seed, sizeof(ret->zab.seed), 0) < 0) {
         ret->zab.seed = uv_hrtime();
     }
 }
 
-static void make_node(struct member *m, const struct store_recovered *rec, struct tree *tree)
+static void make_node(struct member *m, const struct store_recovered *rec, struct tree *tree,
+                      uint64_t start_ms)
 {
     const struct node_io io = {
         .ctx = m,
@@ -285,6 +287,7 @@ static void make_node(struct member *m, const struct store_recovered *rec, struc
     struct zab_boot boot;
 
     node_boot_from_store(rec, &boot);
+    boot.start_ms = start_ms;
     node_conf_fill(m, &conf);
     m->node = node_new(&conf, &io, &boot, tree, &now);
     node_boot_done(&boot);
@@ -295,12 +298,14 @@ static int recover(struct member *m)
     struct store_recovered rec;
     struct tree *tree;
     uint64_t before_ns = uv_hrtime();
+    uint64_t start_ms;
     int rc = open_store(m, &rec);
 
     if (rc != 0) {
         return rc;
     }
     m->incarnation = rec.incarnation;
+    start_ms = member_now().mono_ms; /* the directory is locked: no former life has it */
     rc = load_tree(m, &rec, &tree);
     if (rc != 0) {
         LOG_ERR("store", "ev=snapshot_unusable index=%" PRIu64 " err=\"%s\"", rec.snapshot.index,
@@ -313,7 +318,7 @@ static int recover(struct member *m)
              " torn_tail=%d faulty=%d claimed=%" PRIu64 " ms=%" PRIu64 " note=\"%s\"",
              rec.is_new, rec.snapshot.index, rec.entry_count, rec.promised_epoch, rec.torn_tail,
              rec.faulty, rec.claimed_index, (uv_hrtime() - before_ns) / 1000000, rec.note);
-    make_node(m, &rec, tree);
+    make_node(m, &rec, tree, start_ms);
     store_recovered_done(&rec);
     return 0;
 }

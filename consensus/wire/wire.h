@@ -11,7 +11,7 @@
  * compared with its limit and with the bytes left before memory is taken; bytes left over are
  * ERR_MALFORMED. */
 
-enum { PEER_PROTOCOL_VERSION = 3 };
+enum { PEER_PROTOCOL_VERSION = 4 };
 
 enum peer_msg_type {
     PEER_IDENT = 1,   /* first on a stream, both ways: who is there */

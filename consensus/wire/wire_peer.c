@@ -159,6 +159,7 @@ static void put_zab(struct buf *b, const struct zab_msg *z)
     buf_put_u8(b, z->quorum);
     buf_put_u8(b, z->faulty);
     buf_put_u8(b, z->unformed);
+    buf_put_u8(b, z->lease);
     CHECK(z->entry_count <= BATCH_ENTRIES_MAX);
     buf_put_u32(b, z->entry_count);
     for (uint32_t i = 0; i < z->entry_count; i++) {
@@ -180,7 +181,7 @@ static bool get_zab(struct cursor *c, struct zab_msg *z)
            cur_u64(c, &z->round) && cur_u64(c, &z->read) && cur_u64(c, &z->digest_index) &&
            cur_u64(c, &z->digest) && cur_u64(c, &z->fresh) && get_bool(c, &z->granted) &&
            get_bool(c, &z->quorum) && get_bool(c, &z->faulty) && get_bool(c, &z->unformed) &&
-           get_entries(c, z);
+           get_bool(c, &z->lease) && get_entries(c, z);
 }
 
 /* --- PEER_FORWARD, PEER_TOUCH, PEER_SNAP, PEER_SNAP_R ----------------------------------------- */

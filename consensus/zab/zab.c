@@ -23,6 +23,7 @@ void zab_conf_default(struct zab_conf *conf)
         .heartbeat_ms = 100,
         .election_min_ms = 1000,
         .election_max_ms = 2000,
+        .lease_ms = 200,
         .window_entries_max = 65536,
         .window_size_max = 64 << 20,
         .inflight_max = 32,
@@ -38,6 +39,7 @@ static void conf_check(const struct zab_conf *conf)
     CHECK(conf->heartbeat_ms > 0);
     CHECK(conf->election_min_ms > conf->heartbeat_ms);
     CHECK(conf->election_max_ms >= conf->election_min_ms);
+    CHECK(conf->lease_ms > 0 && conf->lease_ms <= conf->election_min_ms);
     CHECK(conf->inflight_max >= 1 && conf->inflight_max <= ZAB_INFLIGHT_MAX);
     for (uint32_t i = 0; i < conf->member_count; i++) {
         CHECK(conf->members[i] != 0);
@@ -106,10 +108,7 @@ struct zab *zab_new(const struct zab_conf *conf, const struct zab_boot *boot, ui
     }
     /* The first epoch of an ensemble that begins with a restored state is above that state's. */
     z->epoch_seen = z->promised > boot->base.epoch ? z->promised : boot->base.epoch;
-    /* The promise not to vote for election_min after a leader was heard was kept in memory only:
-     * the own start counts as such a moment. */
-    z->heard_ms = BUG(B15_RESTART_FORGETS_LEASE) ? 0 : now_ms;
-    zab_elect_rearm(z);
+    zab_elect_begin(z, boot->start_ms != 0 ? boot->start_ms : now_ms);
     return z;
 }
 
@@ -210,9 +209,11 @@ void zab_save_vote(struct zab *z, uint64_t epoch, uint32_t voted_for)
 static void lead_begin(struct zab *z)
 {
     for (uint32_t i = 0; i < z->conf.member_count; i++) {
-        z->peers[i] = (struct zab_peer){.id = z->peers[i].id, .heard_ms = z->now_ms};
+        z->peers[i] =
+            (struct zab_peer){.id = z->peers[i].id, .up = z->peers[i].up, .heard_ms = z->now_ms};
     }
     z->round = 0;
+    z->lease_wanted_ms = 0;
     z->digest_index = 0;
     /* First entry of every leader: committing it commits all before it, which entries of older
      * epochs cannot do for themselves. */
@@ -377,6 +378,7 @@ static void on_link(struct zab *z, uint32_t id, bool up)
     if (p == NULL) {
         return;
     }
+    p->up = up;
     if (z->role == ZAB_LEADER) {
         /* What was under way may be lost. The follower says where it stands when it sees a
          * heartbeat without its sync number. */
@@ -387,7 +389,7 @@ static void on_link(struct zab *z, uint32_t id, bool up)
     } else if (z->leader == id && up) {
         zab_hello(z);
     } else if (z->leader == id) {
-        zab_elect_hurry(z);
+        zab_elect_parted(z);
         zab_read_fail_all(z);
     } else if (up) {
         zab_elect_link_up(z, p);

@@ -65,8 +65,10 @@ struct zab_conf {
     uint32_t member_count;
     uint32_t members[MEMBERS_MAX]; /* all ids, self among them */
     uint32_t heartbeat_ms;
-    uint32_t election_min_ms; /* no vote is given for this long after a leader was heard */
+    uint32_t election_min_ms; /* no vote is given for this long after a leader was heard, unless the
+                                 stream to it ended */
     uint32_t election_max_ms; /* candidates wait a random time between the two */
+    uint32_t lease_ms; /* and in no case for this long after a lease was granted: <= election_min */
     uint64_t seed;
     uint32_t window_entries_max; /* entries kept in memory behind the commit index for DIFF ... */
     size_t window_size_max;      /* ... and their bytes; followers further behind get SNAP */
@@ -95,6 +97,9 @@ struct zab_boot { /* what the store recovered */
     /* `base` was put here by an operator, from a backup, and nothing came after it: no leader's
      * entry, no leader's state. It is where a new ensemble begins, and nothing else. */
     bool restored;
+    /* A moment at which the life before this one was certainly over, by the clock of zab_step():
+     * its promises to a leader's lease count from there. 0: now. */
+    uint64_t start_ms;
 };
 
 /* --- messages -------------------------------------------------------------------------------- */
@@ -108,7 +113,7 @@ enum zab_msg_type {
     ZAB_TRUNC,       /* leader to follower: cut the log to `last`, sync; answered by a HELLO */
     ZAB_PROPOSE,     /* prev = last, entries, commit, sync */
     ZAB_ACK,         /* received, durable, sync, round */
-    ZAB_HEARTBEAT,   /* commit, round, sync, last; and the digest of the state at an index */
+    ZAB_HEARTBEAT,   /* commit, round, sync, last, lease; the digest of the state at an index */
     ZAB_HEARTBEAT_R, /* round, and what ACK has; with a higher epoch: the leader is deposed */
     ZAB_READ,        /* follower asks for a read index: read id, quorum */
     ZAB_READ_R,      /* read id, commit */
@@ -137,6 +142,7 @@ struct zab_msg {
     bool quorum;   /* READ: a lease is not enough */
     bool faulty;   /* HELLO: faulty or fresh, only SNAP at or after `last` helps */
     bool unformed; /* PREVOTE, VOTE: the candidate's log has nothing that a leader gave it */
+    bool lease;    /* HEARTBEAT: whoever answers this round gives no vote for lease_ms */
     uint32_t entry_count;
     struct zab_entry *entries; /* PROPOSE; owned by the message, see zab_msg_done() */
 };
@@ -146,16 +152,16 @@ struct zab_msg {
 enum zab_event_type {
     ZAB_EV_TICK,
     ZAB_EV_MSG,
-    ZAB_EV_LINK_UP, /* the stream to a peer was (re)opened: what was under way may be lost */
-    ZAB_EV_LINK_DOWN,
-    ZAB_EV_PROPOSE,  /* append one entry; only while zab_view().serving. Its index is
-                        zab_view().last.index after the step; it leaves with the next FLUSH */
-    ZAB_EV_FLUSH,    /* end of a turn of the caller's loop */
-    ZAB_EV_DURABLE,  /* all storage work up to seq is on disk, zab_snap_accept()'s included */
-    ZAB_EV_APPLIED,  /* the caller applied up to index; entries up to there may leave the window */
-    ZAB_EV_SNAPSHOT, /* a snapshot at index is durable here */
-    ZAB_EV_READ,     /* wants a read index; READ_READY or READ_FAILED follows, the latter after
-                        election_max_ms at most */
+    ZAB_EV_LINK_UP,   /* the stream to a peer was (re)opened: what was under way may be lost */
+    ZAB_EV_LINK_DOWN, /* it ended. Of the leader's this is a hint that the leader died, no more */
+    ZAB_EV_PROPOSE,   /* append one entry; only while zab_view().serving. Its index is
+                         zab_view().last.index after the step; it leaves with the next FLUSH */
+    ZAB_EV_FLUSH,     /* end of a turn of the caller's loop */
+    ZAB_EV_DURABLE,   /* all storage work up to seq is on disk, zab_snap_accept()'s included */
+    ZAB_EV_APPLIED,   /* the caller applied up to index; entries up to there may leave the window */
+    ZAB_EV_SNAPSHOT,  /* a snapshot at index is durable here */
+    ZAB_EV_READ,      /* wants a read index; READ_READY or READ_FAILED follows, the latter after
+                         election_max_ms at most */
     ZAB_EV_SNAP_LOADED, /* a peer's state is durable and applied here (zab_snap_accept()) */
     ZAB_EV_SNAP_FAILED, /* follower: what the leader sent found no space on the disk; this leader is
                            asked again after a while */

@@ -10,8 +10,13 @@
  * leader.
  *
  * Assent and vote are given only to a log at least as new as the voter's own, so the winner's log
- * holds every committed entry; and only by a voter that has heard no leader for election_min_ms,
- * which is what the leader's lease rests on (zab_read.c).
+ * holds every committed entry; only by a voter that has heard no leader for election_min_ms, or
+ * whose stream to it has ended; and in no case for lease_ms after the voter answered a heartbeat
+ * that asked for a lease (zab_read.c).
+ *
+ * A stream that ends is a hint: a process that is killed ends all of its streams at once. Whoever
+ * sees that of its leader, or is new and sees enough of the others to elect, campaigns soon. If it
+ * was only the link, the others hear the leader and refuse.
  *
  * A fresh member's log is empty because the ensemble is new, or because its disk is. Its assent
  * does not make a quorum, and it has no vote, except in a campaign that founds the ensemble
@@ -20,6 +25,11 @@
  * when the fresh members' present lives were known. Then no member holds or leads with anything
  * that a former life of another helped to commit. The vote names the fresh voter's life, so that
  * no later one is meant. With its first durable vote a member is not fresh any more. */
+
+enum {
+    HURRIES = 3,    /* early campaigns in a row, at most, and in any election_min_ms */
+    HURRY_PART = 8, /* of heartbeat_ms: what two of them are apart, at least */
+};
 
 void zab_elect_rearm(struct zab *z)
 {
@@ -36,25 +46,88 @@ void zab_elect_rearm(struct zab *z)
 void zab_elect_heard(struct zab *z)
 {
     z->heard_ms = z->now_ms;
+    z->parted = false;
     z->elect_at_ms = z->now_ms + z->patience_ms;
 }
 
-/* The leader may be dead: campaign as early as its lease can have ended. A small random part stays,
- * so that the followers that saw the same break do not all campaign at once. */
-void zab_elect_hurry(struct zab *z)
+/* The next campaign begins between `least_ms` and twice that from now, or from the end of what was
+ * promised to a lease. Random, so that those who saw the same do not all campaign at once. */
+static void hurry_arm(struct zab *z, uint64_t least_ms)
 {
-    uint64_t spread = (z->conf.election_max_ms - z->conf.election_min_ms) / 4;
-    uint64_t at = z->heard_ms + z->conf.election_min_ms + prng_below(&z->prng, spread + 1);
+    uint64_t from = z->quiet_until_ms > z->now_ms ? z->quiet_until_ms : z->now_ms;
+    uint64_t at = from + least_ms + prng_below(&z->prng, least_ms + 1);
 
     z->elect_at_ms = at < z->elect_at_ms ? at : z->elect_at_ms;
 }
 
-/* A campaign that was not decided is repeated after a shorter random time. */
+static uint64_t hurry_ms(const struct zab *z)
+{
+    return 1 + z->conf.heartbeat_ms / HURRY_PART;
+}
+
+/* However often streams end, early campaigns are few: HURRIES in any election_min. */
+static void hurry(struct zab *z)
+{
+    if (z->now_ms >= z->hurry_after_ms) {
+        z->hurries = HURRIES;
+        z->hurry_after_ms = z->now_ms + z->conf.election_min_ms;
+    }
+    if (z->hurries > 0) {
+        z->hurries--;
+        hurry_arm(z, hurry_ms(z));
+    }
+}
+
+/* A campaign that was not decided is repeated after a shorter random time; when it began early, a
+ * few times very soon: the others may see only now what began it, and two may have had the same
+ * thought. */
 static void retry_arm(struct zab *z)
 {
     uint64_t half = z->conf.election_min_ms / 2;
 
     z->elect_at_ms = z->now_ms + half + prng_below(&z->prng, half + 1);
+    if (z->hurries > 0 && z->role == ZAB_PRECANDIDATE) {
+        z->hurries--;
+        hurry_arm(z, 2 * hurry_ms(z));
+    } else if (z->hurries > 0) {
+        hurry_arm(z, z->conf.heartbeat_ms); /* votes wait for disks */
+    }
+}
+
+void zab_elect_begin(struct zab *z, uint64_t start_ms)
+{
+    /* Promises to a lease are kept in memory only: the life before may have given one at its very
+     * end. A fresh member's vote counts only where no member can have a lease, and who is alone
+     * owes nobody anything. */
+    bool bound = z->fresh == 0 && z->conf.member_count > 1 && !BUG(B15_RESTART_FORGETS_LEASE);
+
+    CHECK(start_ms <= z->now_ms);
+    z->quiet_until_ms = bound ? start_ms + z->conf.lease_ms : 0;
+    z->heard_ms = z->now_ms;
+    z->parted = true;
+    zab_elect_rearm(z);
+}
+
+/* The leader may be dead, or only the link. Assent is asked for early and given early: those that
+ * still hear the leader refuse. What was promised to its lease holds in any case. */
+void zab_elect_parted(struct zab *z)
+{
+    z->parted = true;
+    if (BUG(X41_STREAM_ENDS_LEASE)) {
+        z->quiet_until_ms = 0;
+    }
+    hurry(z);
+}
+
+/* Enough are there to elect, and who leads would have spoken before the short wait is over. */
+static bool complete(const struct zab *z)
+{
+    uint32_t up = 1;
+
+    for (uint32_t i = 0; i < z->conf.member_count; i++) {
+        up += z->peers[i].up;
+    }
+    return up >= (zab_unformed(z) ? z->conf.member_count : zab_quorum(z));
 }
 
 /* The place in the log that elections compare: a member that cannot read part of its log answers
@@ -86,6 +159,7 @@ static void ask(struct zab *z, const struct zab_peer *p)
 
 static void campaign(struct zab *z, enum zab_role role)
 {
+    CHECK(z->now_ms >= z->quiet_until_ms); /* it counts its own assent and vote */
     zab_become(z, role, 0);
     z->epoch_seen = z->promised > z->epoch_seen ? z->promised : z->epoch_seen;
     if (role == ZAB_PRECANDIDATE) {
@@ -175,6 +249,8 @@ void zab_elect_link_up(struct zab *z, struct zab_peer *p)
 
     if (asking && !p->prevoted && !p->voted) {
         ask(z, p);
+    } else if (!asking && z->leader == 0 && complete(z)) {
+        hurry(z);
     }
 }
 
@@ -212,7 +288,8 @@ static bool would_vote(const struct zab *z, const struct zab_msg *m)
     struct zab_pos own = position(z);
     bool older =
         BUG(X7_LONGEST_LOG_WINS) ? candidate->index < own.index : zab_pos_before(candidate, &own);
-    bool led = z->now_ms - z->heard_ms < z->conf.election_min_ms && !BUG(X8_VOTE_UNDER_LEADER);
+    bool hears = !z->parted && z->now_ms - z->heard_ms < z->conf.election_min_ms;
+    bool led = (hears || z->now_ms < z->quiet_until_ms) && !BUG(X8_VOTE_UNDER_LEADER);
 
     /* On a full disk no vote could become durable. */
     return z->role != ZAB_LEADER && !z->loading && !z->full && !led && !older && !stranger;

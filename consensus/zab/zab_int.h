@@ -54,6 +54,7 @@ enum zab_peer_state {
 
 struct zab_peer { /* the slot of the member itself only has its votes */
     uint32_t id;
+    bool up;              /* there is a stream */
     bool prevoted, voted; /* for us, in this campaign */
     uint64_t fresh;       /* number that it told with its last PREVOTE_R; 0: not fresh ... */
     uint64_t fresh_round; /* ... and the prevote round in which it was heard first */
@@ -70,8 +71,8 @@ struct zab_peer { /* the slot of the member itself only has its votes */
     uint32_t inflight_count;
 
     uint64_t heard_ms; /* last HEARTBEAT_R or ACK came in */
-    uint64_t round;    /* newest heartbeat round it answered ... */
-    uint64_t round_ms; /* ... and when that round was sent; 0: none */
+    uint64_t round;    /* newest heartbeat round it answered */
+    uint64_t lease_ms; /* when the newest one was sent that asked for a lease; 0: none */
 };
 
 /* A read that waits. Own ones have peer 0; a leader also keeps those of its followers. */
@@ -125,13 +126,17 @@ struct zab {
     uint64_t loading_seq;
 
     enum zab_role role;
-    uint32_t leader;      /* of epoch `promised`; 0: not known */
-    uint64_t epoch_seen;  /* highest promise heard of: a campaign goes above it */
-    uint64_t heard_ms;    /* last word of a leader, or own start */
-    uint64_t patience_ms; /* random: silence that starts a campaign */
+    uint32_t leader;     /* of epoch `promised`; 0: not known */
+    uint64_t epoch_seen; /* highest promise heard of: a campaign goes above it */
+    uint64_t heard_ms;   /* last word of a leader, or own start */
+    bool parted;         /* the stream to that leader ended since, or none was heard in this life */
+    uint64_t quiet_until_ms; /* no vote before: a leader may have a lease that rests on it */
+    uint64_t patience_ms;    /* random: silence that starts a campaign */
     uint64_t elect_at_ms;
-    uint64_t prevote_round; /* counts own PREVOTEs: an old assent may no longer hold */
-    bool forming;           /* this campaign founds the ensemble: all members are for it */
+    uint32_t hurries;        /* campaigns that may still begin early ... */
+    uint64_t hurry_after_ms; /* ... and when there may be more of them */
+    uint64_t prevote_round;  /* counts own PREVOTEs: an old assent may no longer hold */
+    bool forming;            /* this campaign founds the ensemble: all members are for it */
 
     /* Follower. */
     uint64_t sync; /* number of the last HELLO */
@@ -147,7 +152,8 @@ struct zab {
     /* Leader. */
     uint64_t epoch_index; /* of this epoch's EPOCH entry; 0: not leader */
     uint64_t round;
-    uint64_t round_sent_ms[ZAB_ROUNDS_KEPT];
+    uint64_t round_lease_ms[ZAB_ROUNDS_KEPT]; /* when it was sent; 0: it asks for no lease */
+    uint64_t lease_wanted_ms;                 /* rounds ask for one until then */
     uint64_t heartbeat_at_ms;
     uint64_t digest_index, digest;
 
@@ -181,10 +187,11 @@ void zab_become(struct zab *z, enum zab_role role, uint32_t leader);
 
 /* --- zab_elect.c ----------------------------------------------------------------------------- */
 
+void zab_elect_begin(struct zab *z, uint64_t start_ms);
 void zab_elect_heard(struct zab *z); /* the leader spoke */
-void zab_elect_hurry(struct zab *z); /* the link to the leader broke */
 void zab_elect_rearm(struct zab *z); /* a new wait from now */
 void zab_elect_tick(struct zab *z);
+void zab_elect_parted(struct zab *z); /* the stream to the leader ended */
 void zab_elect_link_up(struct zab *z, struct zab_peer *p);
 void zab_elect_durable(struct zab *z); /* the own vote may count now */
 void zab_on_prevote(struct zab *z, const struct zab_msg *m);

@@ -6,10 +6,11 @@
  *
  * The leader sends a numbered round of heartbeats every heartbeat_ms. From the answers it knows
  * that it leads still: check-quorum  no quorum heard for election_min_ms: it steps down
- * (zab_lead_tick); lease         a member that answered a round sent at time t gives no vote before
- * t + election_min_ms on its own clock, so until then, less the drift of two clocks, no other
- * leader can have committed anything; ReadIndex     a round that began after a read came in and was
- * answered by a quorum proves the same without any clock (Raft 6.4).
+ * (zab_lead_tick); lease         a member that answered a round sent at time t, which asked for a
+ * lease, gives no vote before t + lease_ms on its own clock, so until then, less the drift of two
+ * clocks, no other leader can have committed anything; rounds ask while reads come, so that an
+ * ensemble without any elects without waiting; ReadIndex     a round that began after a read came
+ * in and was answered by a quorum proves the same without any clock (Raft 6.4).
  *
  * A read is answered with the leader's commit index of a moment after the read came in. A follower
  * sends all reads of one turn as one READ; the leader lets all that wait share a round. Reads never
@@ -24,6 +25,7 @@ void zab_heartbeat_send(struct zab *z, struct zab_peer *p)
 
     m->commit = z->commit;
     m->round = z->round;
+    m->lease = z->round_lease_ms[z->round % ZAB_ROUNDS_KEPT] != 0;
     m->digest_index = z->digest_index;
     m->digest = z->digest;
     if (p->state == PEER_STREAM) {
@@ -50,7 +52,7 @@ bool zab_round_complete(const struct zab *z, uint64_t round)
 void zab_round_start(struct zab *z)
 {
     z->round++;
-    z->round_sent_ms[z->round % ZAB_ROUNDS_KEPT] = z->now_ms;
+    z->round_lease_ms[z->round % ZAB_ROUNDS_KEPT] = z->now_ms < z->lease_wanted_ms ? z->now_ms : 0;
     z->heartbeat_at_ms = z->now_ms + z->conf.heartbeat_ms;
     for (uint32_t i = 0; i < z->conf.member_count; i++) {
         if (!zab_is_self(z, &z->peers[i])) {
@@ -79,17 +81,19 @@ uint64_t zab_lease_until(const struct zab *z)
 {
     uint64_t sent[MEMBERS_MAX];
     uint64_t length_ms =
-        (uint64_t)z->conf.election_min_ms * (100 - 2 * (uint64_t)ZAB_CLOCK_DRIFT_PERCENT) / 100;
+        (uint64_t)z->conf.lease_ms * (100 - 2 * (uint64_t)ZAB_CLOCK_DRIFT_PERCENT) / 100;
 
+    /* Both clocks show whole milliseconds. */
+    length_ms = length_ms > 2 ? length_ms - 2 : 0;
     if (BUG(X3_LEASE_WITHOUT_DRIFT)) {
-        length_ms = z->conf.election_min_ms;
+        length_ms = z->conf.lease_ms;
     }
 
     if (z->role != ZAB_LEADER) {
         return 0;
     }
     for (uint32_t i = 0; i < z->conf.member_count; i++) {
-        sent[i] = zab_is_self(z, &z->peers[i]) ? z->now_ms : z->peers[i].round_ms;
+        sent[i] = zab_is_self(z, &z->peers[i]) ? z->now_ms : z->peers[i].lease_ms;
     }
     uint64_t from_ms = zab_quorum_reached(z, sent);
 
@@ -104,9 +108,12 @@ void zab_on_heartbeat_r(struct zab *z, struct zab_peer *p, const struct zab_msg 
     p->heard_ms = z->now_ms;
     if (m->round > p->round) {
         p->round = m->round;
-        if (z->round - m->round < ZAB_ROUNDS_KEPT) {
-            p->round_ms = BUG(X2_LEASE_FROM_ANSWER) ? z->now_ms
-                                                    : z->round_sent_ms[m->round % ZAB_ROUNDS_KEPT];
+        uint64_t sent_ms = z->round - m->round < ZAB_ROUNDS_KEPT
+                               ? z->round_lease_ms[m->round % ZAB_ROUNDS_KEPT]
+                               : 0;
+
+        if (sent_ms != 0) {
+            p->lease_ms = BUG(X2_LEASE_FROM_ANSWER) ? z->now_ms : sent_ms;
         }
     }
     zab_on_ack(z, p, m); /* makes up for lost ACKs */
@@ -122,6 +129,7 @@ void zab_on_heartbeat(struct zab *z, const struct zab_msg *m)
         /* A fresh member would answer for a promise that it may have forgotten. One whose disk is
          * full would keep a leader in office that cannot commit. */
         if (z->fresh == 0 && !z->full) {
+            z->quiet_until_ms = m->lease ? z->now_ms + z->conf.lease_ms : z->quiet_until_ms;
             zab_ack_fill(z, zab_send(z, z->leader, ZAB_HEARTBEAT_R));
         }
     }
@@ -169,6 +177,9 @@ void zab_read_add(struct zab *z, uint32_t peer, uint64_t id, bool quorum)
     if (z->read_count == z->read_cap) {
         z->read_cap = z->read_cap == 0 ? 16 : z->read_cap * 2;
         z->reads = mem_realloc(z->reads, z->read_cap * sizeof(*z->reads));
+    }
+    if (!quorum) {
+        z->lease_wanted_ms = z->now_ms + z->conf.election_max_ms;
     }
     z->reads[z->read_count++] = (struct zab_read){
         .peer = peer,

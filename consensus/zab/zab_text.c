@@ -129,6 +129,7 @@ static void put_msg_fields(struct text *t, const struct zab_msg *m)
         put_u64(t, "commit", m->commit);
         put_u64(t, "sync", m->sync);
         put_pos(t, "sent", &m->last);
+        put(t, "%s", m->lease ? " lease" : "");
         if (m->digest_index != 0) {
             put(t, " digest=%" PRIu64 ":%016" PRIx64, m->digest_index, m->digest);
         }

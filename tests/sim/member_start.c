@@ -62,6 +62,7 @@ static void make_node(struct sim_member *m, const struct store_recovered *rec, s
     conf.zab.heartbeat_ms = mix->heartbeat_ms;
     conf.zab.election_min_ms = mix->election_min_ms;
     conf.zab.election_max_ms = mix->election_max_ms;
+    conf.zab.lease_ms = mix->lease_ms;
     conf.zab.window_entries_max = mix->window_entries_max;
     conf.zab.window_size_max = mix->window_size_max;
     conf.zab.inflight_max = mix->inflight_max;

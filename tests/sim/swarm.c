@@ -45,6 +45,7 @@ static void draw_protocol(struct prng *p, struct sim_mix *ret)
     ret->election_min_ms = (uint32_t)PICK(p, 200, 500, 1000, 1000);
     ret->election_max_ms = ret->election_min_ms * 2;
     ret->heartbeat_ms = ret->election_min_ms / (uint32_t)PICK(p, 4, 10, 10);
+    ret->lease_ms = prng_below(p, 2) ? 2 * ret->heartbeat_ms : ret->election_min_ms;
     ret->window_entries_max = (uint32_t)PICK(p, 1, 4, 16, 64, 1000, 65536);
     ret->window_size_max = PICK(p, 4096, 64 << 20, 64 << 20);
     ret->inflight_max = (uint32_t)PICK(p, 1, 2, 8, 32, ZAB_INFLIGHT_MAX);
@@ -107,14 +108,16 @@ void swarm_print(const struct sim_mix *mix)
 #undef X
     };
 
-    printf("members=%u heartbeat_ms=%u election_ms=%u..%u window=%u inflight=%u snapshot=%llu "
+    printf("members=%u heartbeat_ms=%u election_ms=%u..%u lease_ms=%u window=%u inflight=%u "
+           "snapshot=%llu "
            "segment=%u turn_us=%u delay_us=%u+%u disk_us=%u+%u gap_ms=%u down_ms=%u clients=%u "
            "think_us=%u features=%x rounds=%u faults=",
            mix->member_count, mix->heartbeat_ms, mix->election_min_ms, mix->election_max_ms,
-           mix->window_entries_max, mix->inflight_max, (unsigned long long)mix->snapshot_entries,
-           mix->segment_size, mix->turn_us, mix->delay_us, mix->delay_spread_us, mix->disk_us,
-           mix->disk_spread_us, mix->gap_ms, mix->down_ms_max, mix->clients.count,
-           mix->clients.think_us, mix->clients.features, mix->rounds);
+           mix->lease_ms, mix->window_entries_max, mix->inflight_max,
+           (unsigned long long)mix->snapshot_entries, mix->segment_size, mix->turn_us,
+           mix->delay_us, mix->delay_spread_us, mix->disk_us, mix->disk_spread_us, mix->gap_ms,
+           mix->down_ms_max, mix->clients.count, mix->clients.think_us, mix->clients.features,
+           mix->rounds);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if (mix->faults[i]) {
             printf("%s,", names[i]);

@@ -49,6 +49,7 @@ static void assert_zab(const struct zab_msg *a, const struct zab_msg *b)
     EQ(quorum);
     EQ(faulty);
     EQ(unformed);
+    EQ(lease);
     EQ(entry_count);
     for (uint32_t i = 0; i < a->entry_count; i++) {
         assert_entry(&a->entries[i], &b->entries[i]);

@@ -35,6 +35,7 @@ static inline void sample_zab(enum zab_msg_type type, struct zab_msg *z)
         .quorum = type % 3 == 1,
         .faulty = type % 3 == 2,
         .unformed = type % 2 == 0,
+        .lease = type % 2 == 1,
     };
     if (type == ZAB_PROPOSE) {
         z->entry_count = 3;

@@ -122,7 +122,7 @@ Test(zab_elect, a_crashed_leader_is_replaced_and_nothing_committed_is_lost)
 }
 
 /* The leader's lease rests on it, and the promise was kept in memory only. */
-Test(zab_elect, a_restarted_voter_gives_no_vote_for_the_minimum_election_time)
+Test(zab_elect, a_restarted_voter_gives_no_vote_for_the_time_of_a_lease)
 {
     struct zab_boot boot = {.promised_epoch = 4};
     struct zab *z = member_one(&boot);
@@ -130,15 +130,30 @@ Test(zab_elect, a_restarted_voter_gives_no_vote_for_the_minimum_election_time)
     struct zab_msg m;
     struct zab_event ev = vote_request(&m, ZAB_VOTE, 5, 4, 9);
 
-    step_one(z, &out, 1299, &ev);
+    step_one(z, &out, 1199, &ev);
     cr_assert_not(find_send(&out, ZAB_VOTE_R)->u.msg.granted);
     ev = vote_request(&m, ZAB_PREVOTE, 5, 4, 9);
-    step_one(z, &out, 1299, &ev);
+    step_one(z, &out, 1199, &ev);
     cr_assert_not(find_send(&out, ZAB_PREVOTE_R)->u.msg.granted);
-    step_one(z, &out, 1300, &ev);
+    step_one(z, &out, 1200, &ev);
     cr_assert(find_send(&out, ZAB_PREVOTE_R)->u.msg.granted);
     ev = vote_request(&m, ZAB_VOTE, 5, 4, 9);
-    step_one(z, &out, 1300, &ev);
+    step_one(z, &out, 1200, &ev);
+    cr_assert(find_send(&out, ZAB_VOTE_R)->u.msg.granted);
+    zab_out_done(&out);
+    zab_free(z);
+}
+
+/* What was promised ends with a life that ended long ago: recovery can take longer than a lease. */
+Test(zab_elect, a_restarted_voter_counts_from_the_end_of_its_former_life)
+{
+    struct zab_boot boot = {.promised_epoch = 4, .start_ms = 700};
+    struct zab *z = member_one(&boot);
+    struct zab_out out = {0};
+    struct zab_msg m;
+    struct zab_event ev = vote_request(&m, ZAB_VOTE, 5, 4, 9);
+
+    step_one(z, &out, 1000, &ev);
     cr_assert(find_send(&out, ZAB_VOTE_R)->u.msg.granted);
     zab_out_done(&out);
     zab_free(z);
@@ -372,17 +387,149 @@ Test(zab_elect, a_voter_ahead_of_the_leader_brings_about_a_later_epoch)
     net_free(net);
 }
 
-Test(zab_elect, a_broken_link_to_the_leader_shortens_the_wait_but_not_below_the_minimum)
+/* Member 1, a follower of 2 that heard one heartbeat at 2000 ms. */
+static struct zab *follower_of_two(struct zab_out *out, bool lease)
 {
     struct zab_boot boot = {.promised_epoch = 1};
     struct zab *z = member_one(&boot);
-    struct zab_out out = {0};
-    struct zab_msg m = {.type = ZAB_HEARTBEAT, .from = 2, .to = 1, .epoch = 1, .round = 1};
+    struct zab_msg m = {
+        .type = ZAB_HEARTBEAT, .from = 2, .to = 1, .epoch = 1, .round = 1, .lease = lease};
 
-    step_one(z, &out, 2000, &(struct zab_event){.type = ZAB_EV_MSG, .u.msg = &m});
-    step_one(z, &out, 2010, &(struct zab_event){.type = ZAB_EV_LINK_DOWN, .u.peer = 2});
-    cr_assert_geq(zab_deadline(z), 2300);
-    cr_assert_leq(zab_deadline(z), 2375);
+    step_one(z, out, 2000, &(struct zab_event){.type = ZAB_EV_MSG, .u.msg = &m});
+    cr_assert_not_null(find_send(out, ZAB_HEARTBEAT_R));
+    return z;
+}
+
+static bool votes_at(struct zab *z, struct zab_out *out, uint64_t now_ms)
+{
+    struct zab_msg m;
+    struct zab_event ev = vote_request(&m, ZAB_PREVOTE, 2, 1, 9);
+    bool assents;
+
+    m.from = 3;
+    step_one(z, out, now_ms, &ev);
+    assents = find_send(out, ZAB_PREVOTE_R)->u.msg.granted;
+    ev = vote_request(&m, ZAB_VOTE, 2, 1, 9);
+    m.from = 3;
+    step_one(z, out, now_ms, &ev);
+    cr_assert_eq(find_send(out, ZAB_VOTE_R)->u.msg.granted, assents);
+    return assents;
+}
+
+static const struct zab_event two_lost = {.type = ZAB_EV_LINK_DOWN, .u.peer = 2};
+
+Test(zab_elect, the_end_of_the_leaders_stream_begins_a_campaign_soon)
+{
+    struct zab_out out = {0};
+    struct zab *z = follower_of_two(&out, false);
+
+    step_one(z, &out, 2010, &two_lost);
+    cr_assert_gt(zab_deadline(z), 2010);
+    cr_assert_leq(zab_deadline(z), 2036); /* a quarter of a heartbeat */
+    step_one(z, &out, zab_deadline(z), &(struct zab_event){.type = ZAB_EV_TICK});
+    cr_assert_not_null(find_send(&out, ZAB_PREVOTE));
+    zab_out_done(&out);
+    zab_free(z);
+}
+
+Test(zab_elect, the_end_of_the_leaders_stream_does_not_end_its_lease)
+{
+    struct zab_out out = {0};
+    struct zab *z = follower_of_two(&out, true);
+
+    step_one(z, &out, 2010, &two_lost);
+    cr_assert_gt(zab_deadline(z), 2200);
+    cr_assert_leq(zab_deadline(z), 2226);
+    cr_assert_not(votes_at(z, &out, 2199));
+    cr_assert(votes_at(z, &out, 2200));
+    zab_out_done(&out);
+    zab_free(z);
+}
+
+/* If only a link broke, the others still hear the leader. */
+Test(zab_elect, a_voter_whose_stream_to_the_leader_ended_votes_and_another_does_not)
+{
+    struct zab_out out = {0};
+    struct zab *z = follower_of_two(&out, false);
+
+    step_one(z, &out, 2010, &(struct zab_event){.type = ZAB_EV_LINK_DOWN, .u.peer = 3});
+    cr_assert_not(votes_at(z, &out, 2011));
+    step_one(z, &out, 2012, &two_lost);
+    cr_assert(votes_at(z, &out, 2012));
+    zab_out_done(&out);
+    zab_free(z);
+}
+
+/* The link breaks every 10 ms, and the leader is heard in between. Each campaign asks both others.
+ */
+Test(zab_elect, a_link_that_flaps_makes_no_storm_of_campaigns)
+{
+    struct zab_out out = {0};
+    struct zab *z = follower_of_two(&out, false);
+    struct zab_msg m = {.type = ZAB_HEARTBEAT, .from = 2, .to = 1, .epoch = 1, .round = 1};
+    uint64_t asked = 0;
+
+    for (uint64_t now = 2001; now < 5000; now++) {
+        if (now % 40 == 0) {
+            m.round++;
+            step_one(z, &out, now, &(struct zab_event){.type = ZAB_EV_MSG, .u.msg = &m});
+        } else if (now % 10 == 0) {
+            step_one(z, &out, now, &two_lost);
+        }
+        if (zab_deadline(z) <= now) {
+            step_one(z, &out, now, &(struct zab_event){.type = ZAB_EV_TICK});
+            asked += find_send(&out, ZAB_PREVOTE) != NULL;
+        }
+    }
+    cr_assert_geq(asked, 3);
+    cr_assert_leq(asked, 30); /* three in 300 ms */
+    zab_out_done(&out);
+    zab_free(z);
+}
+
+/* Three times early, then like anybody who hears no leader. */
+Test(zab_elect, a_campaign_that_began_early_and_is_refused_falls_back_to_the_usual_pace)
+{
+    struct zab_out out = {0};
+    struct zab *z = follower_of_two(&out, false);
+    uint32_t early = 0;
+
+    step_one(z, &out, 2010, &two_lost);
+    while (zab_deadline(z) < 2150) {
+        step_one(z, &out, zab_deadline(z), &(struct zab_event){.type = ZAB_EV_TICK});
+        early += find_send(&out, ZAB_PREVOTE) != NULL;
+    }
+    cr_assert_eq(early, 3);
+    zab_out_done(&out);
+    zab_free(z);
+}
+
+/* A start waits for no silence: who leads would have spoken to whom it is connected. */
+Test(zab_elect, a_member_that_starts_campaigns_soon_once_a_quorum_is_connected)
+{
+    struct zab_boot boot = {
+        .promised_epoch = 4, .base = {.epoch = 3, .index = 10}, .start_ms = 500};
+    struct zab *z = member_one(&boot);
+    struct zab_out out = {0};
+
+    cr_assert_geq(zab_deadline(z), 1300);
+    step_one(z, &out, 1010, &(struct zab_event){.type = ZAB_EV_LINK_UP, .u.peer = 3});
+    cr_assert_leq(zab_deadline(z), 1036);
+    zab_out_done(&out);
+    zab_free(z);
+}
+
+/* Together they found the ensemble, or not at all. */
+Test(zab_elect, an_empty_member_campaigns_soon_once_all_are_connected)
+{
+    struct zab_boot boot = {.fresh = true};
+    struct zab *z = member_one(&boot);
+    struct zab_out out = {0};
+
+    step_one(z, &out, 1010, &(struct zab_event){.type = ZAB_EV_LINK_UP, .u.peer = 3});
+    cr_assert_geq(zab_deadline(z), 1300);
+    step_one(z, &out, 1020, &(struct zab_event){.type = ZAB_EV_LINK_UP, .u.peer = 2});
+    cr_assert_leq(zab_deadline(z), 1046);
     zab_out_done(&out);
     zab_free(z);
 }

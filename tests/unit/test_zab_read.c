@@ -25,7 +25,9 @@ Test(zab_read, a_leased_leader_answers_in_the_same_turn_without_a_message)
     uint64_t sent = net->sent[ZAB_HEARTBEAT];
 
     net_propose(net, leader, "x");
+    net_read(net, leader, 2, false); /* from now on the rounds ask for a lease */
     cr_assert(net_run_applied(net, 2, 10));
+    cr_assert_eq(read_state(net, leader, 2), NET_READ_READY);
     sent = net->sent[ZAB_HEARTBEAT];
     net_read(net, leader, 1, false);
     net_event(net, leader, &(struct zab_event){.type = ZAB_EV_FLUSH});
@@ -97,16 +99,38 @@ Test(zab_read, a_cut_off_leader_fails_its_reads_when_it_steps_down)
     net_free(net);
 }
 
-/* election_min 300 ms, less twice the drift: 294 ms from the sending of a round that a quorum
- * answered. No other member can lead before 300 ms from its receipt. */
+/* Nobody has to wait for the end of a lease that nobody asked for. */
+Test(zab_read, without_reads_there_is_no_lease_and_it_ends_when_they_do)
+{
+    uint32_t leader;
+    struct net *net = net_ready(3, 6, &leader);
+
+    cr_assert_eq(net_view(net, leader).lease_until_ms, 0);
+    net_read(net, leader, 1, false);
+    cr_assert_eq(read_state(net, leader, 1), NET_READ_WAITS); /* it takes a round */
+    net_run(net, 10);
+    cr_assert_eq(read_state(net, leader, 1), NET_READ_READY);
+    cr_assert_gt(net_view(net, leader).lease_until_ms, net->now_ms);
+    net_run(net, 500);
+    cr_assert_gt(net_view(net, leader).lease_until_ms, net->now_ms);
+    net_run(net, 500);
+    cr_assert_leq(net_view(net, leader).lease_until_ms, net->now_ms);
+    net_free(net);
+}
+
+/* 200 ms, less twice the drift and two milliseconds: 194 ms from the sending of a round that a
+ * quorum answered. No other member can lead before 200 ms from its receipt. */
 Test(zab_read, the_lease_ends_before_another_leader_can_be_elected)
 {
     uint32_t leader;
     struct net *net = net_ready(3, 6, &leader);
-    uint64_t lease = net_view(net, leader).lease_until_ms;
+    uint64_t lease;
 
-    cr_assert_leq(lease, net->now_ms + 294);
-    cr_assert_gt(lease, net->now_ms + 230);
+    net_read(net, leader, 2, false);
+    net_run(net, 20);
+    lease = net_view(net, leader).lease_until_ms;
+    cr_assert_leq(lease, net->now_ms + 194);
+    cr_assert_gt(lease, net->now_ms + 130);
     net_isolate(net, leader, true);
     while (net->now_ms < lease) {
         cr_assert(net_leader(net) == leader);

@@ -17,6 +17,7 @@ struct net *net_new(uint32_t count, uint64_t seed)
     net->conf.heartbeat_ms = 50;
     net->conf.election_min_ms = 300;
     net->conf.election_max_ms = 600;
+    net->conf.lease_ms = 200;
     net->conf.seed = seed;
     net->conf.member_count = count;
     net->count = count;
