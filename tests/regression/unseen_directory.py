@@ -84,6 +84,7 @@ def watch_above(e, moved, done):
 def is_reached_from_below(e):
     """The working directory of a process is moved into a directory that nobody here has seen."""
     os.mkdir(e.path(1, "inner"))
+    e.barrier(3)
     here, moved = Flag(e.top, "here"), Flag(e.top, "moved")
     worker = Worker(watch_above, e, here, moved)
     wait_until(here.is_set, 20, "a process in the directory")
