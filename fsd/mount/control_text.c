@@ -78,6 +78,7 @@ static void put_mount(struct buf *b, const struct mount *m)
     control_put_line(b, "invalidations_queued=%zu", notify_queued(m->notify));
     control_put_line(b, "replays=%" PRIu64, replay.done);
     control_put_line(b, "replays_failed=%" PRIu64, replay.failed);
+    control_put_line(b, "replays_merged=%" PRIu64, replay.merged);
     control_put_line(b, "replays_queued=%zu", replay.queued);
     control_put_line(b, "overflows=%" PRIu64, replay.overflows);
     control_put_line(b, "helper_restarts=%" PRIu64, replay.restarts);
@@ -342,6 +343,8 @@ static void put_own_metrics(struct buf *b, const struct mount *m)
                "Invalidations that wait for the kernel.");
     put_metric(b, "replays_total", "counter", replay.done, "Changes repeated for watchers.");
     put_metric(b, "replays_failed_total", "counter", replay.failed, "Repetitions that failed.");
+    put_metric(b, "replays_merged_total", "counter", replay.merged,
+               "Changes of a value told together with an earlier one.");
     put_metric(b, "replays_queued", "gauge", replay.queued, "Changes not repeated yet.");
     put_metric(b, "overflows_total", "counter", replay.overflows,
                "Directories whose changes were too many to repeat.");

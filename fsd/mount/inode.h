@@ -67,6 +67,8 @@ struct inode {
     struct handle *polled;          /* open files whose readers poll, see op_poll.c */
     struct lock_owner *lock_owners; /* of this mount, see lock.c */
 
+    struct replay_job *replay_set; /* that waits to tell of its value, see replay_queue.c */
+
     struct inode *next_loose; /* in inodes.loose */
     UT_hash_handle hh;        /* in inodes.by_id */
     UT_hash_handle hh_name;   /* in parent->children */

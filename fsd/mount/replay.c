@@ -182,6 +182,7 @@ static void end_if_last(struct replay *r)
 
         r->on_ended = NULL;
         uv_close((uv_handle_t *)&r->kill_timer, NULL);
+        uv_close((uv_handle_t *)&r->rest_timer, NULL);
         on_ended(r->on_ended_ctx);
     }
 }
@@ -288,7 +289,8 @@ struct replay *replay_new(const struct replay_conf *conf)
     r->helpers = mem_zalloc(conf->helpers * sizeof(*r->helpers));
     snprintf(r->dev_text, sizeof(r->dev_text), "%u:%u", major(conf->dev), minor(conf->dev));
     CHECK(uv_timer_init(conf->loop, &r->kill_timer) == 0);
-    r->kill_timer.data = r;
+    CHECK(uv_timer_init(conf->loop, &r->rest_timer) == 0);
+    r->kill_timer.data = r->rest_timer.data = r;
     for (unsigned n = 0; n < r->helper_count; n++) {
         struct helper *h = &r->helpers[n];
 

@@ -21,6 +21,8 @@
  *    by a directory's lock for as long as another request there is unanswered.
  * 3. The queue is bounded. When it overflows for a directory, its jobs are dropped and one change
  *    of the directory's attributes is reported instead.
+ *    Long before, with a backlog of REPLAY_MERGE_COUNT, a change of a file's value joins one that
+ *    waits, if nothing but values changed in the directory since; see replay_pace.c.
  * 4. A job is done at most once in effect: a helper that dies is replaced, and its job is repeated
  *    only if the kernel had not asked the question that makes the event. */
 enum replay_kind {
@@ -36,13 +38,14 @@ enum replay_kind {
 struct replay;
 
 struct replay_info {
-    uint64_t done, failed, overflows, restarts;
+    uint64_t done, failed, merged, overflows, restarts;
     size_t queued;
 };
 
 enum {
     REPLAY_JOBS_MAX = 65536,
     REPLAY_DIR_JOBS_MAX = 8192,
+    REPLAY_MERGE_COUNT = 8, /* with so many waiting, changes of one value are told as one */
 };
 
 struct replay_conf {

@@ -25,6 +25,7 @@ int replay_helper_main(int argc, char **argv);
 
 struct replay_job {
     enum replay_kind kind;
+    uint64_t number; /* they rise */
     struct replay_dir *dir;
     struct inode *node; /* held */
     char *name;         /* that it had then; owned */
@@ -42,9 +43,19 @@ struct replay_dir { /* a directory with jobs; there is none without */
     struct inode *inode;     /* held */
     struct replay_job *jobs; /* the first is at work if `helper` is set */
     size_t count;
-    size_t name_count; /* of them change what a name in it is */
+    size_t name_count;   /* of them change what a name in it is */
+    size_t other_count;  /* of them are not REPLAY_SET */
+    uint64_t other_last; /* number of the last such one that ever waited */
     struct helper *helper;
-    struct replay_dir *prev, *next; /* in `ready`: jobs, and no helper */
+
+    /* See replay_pace.c. */
+    uint64_t run_last; /* number of the last job of the run; 0: there is none */
+    size_t run_size;
+    uint64_t run_began_ns;
+    uint64_t rest_until_ns; /* 0: it does not rest */
+
+    /* In `ready`: jobs, and no helper; or in `resting`. */
+    struct replay_dir *prev, *next;
     UT_hash_handle hh;
 };
 
@@ -71,6 +82,9 @@ struct replay {
     struct replay_conf conf;
     struct replay_dir *dirs;
     struct replay_dir *ready;
+    struct replay_dir *resting;
+    uv_timer_t rest_timer;
+    uint64_t number_last; /* of a job */
     size_t queued;
     struct replay_info info;
     unsigned helper_count;
@@ -90,7 +104,16 @@ struct replay_dir *queue_first_ready(const struct replay *r);
 void queue_take(struct replay *r, struct replay_dir *d, struct helper *h);
 /* The directory's first job is done, or its helper is lost. */
 void queue_release(struct replay *r, struct replay_dir *d, bool done);
+/* It neither rests nor has a helper: it waits for one, or is freed if it has no jobs. */
+void queue_go_on(struct replay *r, struct replay_dir *d);
 void queue_clear(struct replay *r);
+
+/* replay_pace.c */
+void pace_take(struct replay_dir *d); /* its first job is taken */
+/* The job with this number is done; true if the directory rests now. */
+bool pace_rest(struct replay *r, struct replay_dir *d, uint64_t done);
+void pace_wake(struct replay *r, struct replay_dir *d); /* if it rests */
+
 /* Gives ready directories to idle helpers (replay.c). */
 void helpers_dispatch(struct replay *r);
 

@@ -48,6 +48,10 @@ static void job_free(struct replay *r, struct replay_job *j)
     DL_DELETE(j->dir->jobs, j);
     j->dir->count--;
     j->dir->name_count -= is_of_name(j);
+    j->dir->other_count -= j->kind != REPLAY_SET;
+    if (j->node->replay_set == j) {
+        j->node->replay_set = NULL;
+    }
     r->queued--;
     inode_unpin(r->conf.inodes, j->node);
     if (j->to_dir != NULL) {
@@ -92,17 +96,22 @@ void queue_take(struct replay *r, struct replay_dir *d, struct helper *h)
 {
     struct replay_dir *other = dir_of_twin(d);
 
+    struct inode *node = d->jobs->node;
+
     DL_DELETE(r->ready, d);
+    pace_take(d);
     d->helper = h;
+    if (node->replay_set == d->jobs) {
+        node->replay_set = NULL; /* what changes from now on is told once more */
+    }
     if (other != NULL) {
         DL_DELETE(r->ready, other);
         other->helper = h;
     }
 }
 
-static void go_on(struct replay *r, struct replay_dir *d)
+void queue_go_on(struct replay *r, struct replay_dir *d)
 {
-    d->helper = NULL;
     if (d->jobs == NULL) {
         dir_free(r, d);
     } else {
@@ -110,19 +119,31 @@ static void go_on(struct replay *r, struct replay_dir *d)
     }
 }
 
+static void helper_left(struct replay *r, struct replay_dir *d, uint64_t done)
+{
+    d->helper = NULL;
+    if (!pace_rest(r, d, done)) {
+        queue_go_on(r, d);
+    }
+}
+
 void queue_release(struct replay *r, struct replay_dir *d, bool done)
 {
     struct replay_dir *other = dir_of_twin(d);
+    uint64_t number = 0;
+    uint64_t other_number = 0;
 
     if (done) {
         if (other != NULL) {
+            other_number = d->jobs->twin->number;
             job_free(r, d->jobs->twin);
         }
+        number = d->jobs->number;
         job_free(r, d->jobs);
     }
-    go_on(r, d);
+    helper_left(r, d, number);
     if (other != NULL) {
-        go_on(r, other);
+        helper_left(r, other, other_number);
     }
 }
 
@@ -132,6 +153,7 @@ static struct replay_job *push(struct replay *r, struct replay_dir *d, enum repl
     struct replay_job *j = mem_zalloc(sizeof(*j));
 
     j->kind = kind;
+    j->number = ++r->number_last;
     j->dir = d;
     j->node = node;
     inode_pin(node);
@@ -141,6 +163,13 @@ static struct replay_job *push(struct replay *r, struct replay_dir *d, enum repl
     d->count++;
     d->name_count += is_of_name(j);
     r->queued++;
+    if (kind == REPLAY_SET) {
+        node->replay_set = j;
+    } else {
+        d->other_count++;
+        d->other_last = j->number;
+        pace_wake(r, d);
+    }
     return j;
 }
 
@@ -185,6 +214,20 @@ void replay_overflow(struct replay *r, struct inode *dir)
     helpers_dispatch(r);
 }
 
+/* With a backlog, a job that waits tells of this change, too: who hears of it finds the newest
+ * value. What changed in the directory in between is not passed over. */
+static bool merges(struct replay *r, const struct replay_place *at, const struct inode *node)
+{
+    const struct replay_job *j = node->replay_set;
+
+    if (j == NULL || j->dir->inode != at->dir || j->dir->count < REPLAY_MERGE_COUNT ||
+        j->number < j->dir->other_last) {
+        return false;
+    }
+    r->info.merged++;
+    return true;
+}
+
 static bool is_full(const struct replay *r, const struct inode *dir)
 {
     const struct replay_dir *d = dir_find(r, dir->id);
@@ -195,6 +238,9 @@ static bool is_full(const struct replay *r, const struct inode *dir)
 void replay_add(struct replay *r, enum replay_kind kind, struct replay_place at, struct inode *node)
 {
     if (r->ending) {
+        return;
+    }
+    if (kind == REPLAY_SET && merges(r, &at, node)) {
         return;
     }
     if (is_full(r, at.dir)) {
@@ -243,7 +289,10 @@ void queue_clear(struct replay *r)
 
     HASH_ITER (hh, r->dirs, d, next) {
         drop_waiting(r, d);
-        if (d->helper == NULL) {
+        if (d->rest_until_ns != 0) {
+            DL_DELETE(r->resting, d);
+            dir_free(r, d);
+        } else if (d->helper == NULL) {
             DL_DELETE(r->ready, d);
             dir_free(r, d);
         }
@@ -252,7 +301,9 @@ void queue_clear(struct replay *r)
 
 bool replay_is_busy(const struct replay *r, const struct inode *dir)
 {
-    return dir != NULL && dir_find(r, dir->id) != NULL;
+    const struct replay_dir *d = dir != NULL ? dir_find(r, dir->id) : NULL;
+
+    return d != NULL && d->jobs != NULL;
 }
 
 bool replay_renames(const struct replay *r, const struct inode *dir)

@@ -89,11 +89,11 @@ Test(replay, a_node_that_is_gone_is_held_until_its_job_is_done)
 Test(replay, too_many_jobs_of_one_directory_become_one_for_the_directory)
 {
     for (int n = 0; n < 8192; n++) {
-        add(REPLAY_SET, "a", 11);
+        add(REPLAY_SETATTR, "a", 11);
     }
     cr_assert_eq(info().queued, 8192);
     cr_assert_eq(info().overflows, 0);
-    add(REPLAY_SET, "a", 11);
+    add(REPLAY_SETATTR, "a", 11);
     cr_assert_eq(info().queued, 1);
     cr_assert_eq(info().overflows, 1);
     cr_assert(!replay_has_name(r, dir, (struct name){"a", 1}));
@@ -130,4 +130,74 @@ Test(replay, when_one_half_of_a_move_is_dropped_the_other_directory_is_told_of_s
     inode_unpin(&t, node);
     inode_unpin(&t, other);
     inode_unpin(&t, to);
+}
+
+/* Eight jobs for the values of files with ids from `id` on, named "a", "b" and so on. */
+static void add_values(uint64_t id)
+{
+    char name[] = "a";
+
+    for (int n = 0; n < REPLAY_MERGE_COUNT; n++) {
+        add(REPLAY_SET, name, id + (uint64_t)n);
+        name[0]++;
+    }
+}
+
+Test(replay, without_a_backlog_each_change_of_a_value_is_told)
+{
+    for (int n = 0; n < REPLAY_MERGE_COUNT; n++) {
+        add(REPLAY_SET, "a", 11);
+    }
+    cr_assert_eq(info().queued, REPLAY_MERGE_COUNT);
+    cr_assert_eq(info().merged, 0);
+}
+
+Test(replay, with_a_backlog_a_change_of_a_value_joins_one_that_waits)
+{
+    add_values(11);
+    add(REPLAY_SET, "c", 13);
+    add(REPLAY_SET, "a", 11);
+    cr_assert_eq(info().queued, REPLAY_MERGE_COUNT);
+    cr_assert_eq(info().merged, 2);
+    add(REPLAY_SET, "new", 99);
+    cr_assert_eq(info().queued, REPLAY_MERGE_COUNT + 1, "another file has nothing to join");
+}
+
+Test(replay, a_change_of_a_value_does_not_pass_over_what_is_not_one)
+{
+    static const enum replay_kind kinds[] = {REPLAY_CREATE, REPLAY_SETATTR, REPLAY_REMOVE};
+
+    add_values(11);
+    for (size_t n = 0; n < 3; n++) {
+        add(kinds[n], "other", 50 + n);
+        add(REPLAY_SET, "a", 11);
+        cr_assert_eq(info().queued, REPLAY_MERGE_COUNT + 2 * (n + 1));
+        cr_assert_eq(info().merged, n, "the next one of the same joins it");
+        add(REPLAY_SET, "a", 11);
+    }
+}
+
+Test(replay, a_change_of_a_value_joins_none_of_another_directory)
+{
+    struct inode *to = learn(t.root, "to", 20, NODE_DIR);
+    struct inode *i;
+
+    add_values(11);
+    i = learn(to, "a", 11, NODE_FILE);
+    replay_add(r, REPLAY_SET, (struct replay_place){to, {"a", 1}}, i);
+    cr_assert_eq(info().queued, REPLAY_MERGE_COUNT + 1);
+    cr_assert(replay_is_busy(r, to));
+    inode_unpin(&t, i);
+    inode_unpin(&t, to);
+}
+
+Test(replay, names_change_while_a_job_for_one_waits)
+{
+    add_values(11);
+    cr_assert(!replay_renames(r, dir));
+    add(REPLAY_CREATE, "new", 99);
+    cr_assert(replay_renames(r, dir));
+    replay_overflow(r, dir);
+    cr_assert(!replay_renames(r, dir), "dropped");
+    cr_assert(replay_is_busy(r, dir));
 }
