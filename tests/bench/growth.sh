@@ -1,13 +1,16 @@
 #!/bin/sh
 # How cost grows: tests/bench/growth.sh [--quick] [--keep] [--draw] [PART...]
-# Parts: files, ls, directories, mounts, members, sizes; without one, all, in about 15 minutes.
+# Parts: files, ls, directories, mounts, members, sizes, work; without one, all, in about 15 minutes.
 # Builds (release) into build-bench, measures, and renews docs/performance and the tables of
 # docs/PERFORMANCE.md. Needs root for the mounts, and nothing else running on the machine.
 set -eu
 cd "$(dirname "$0")/../.."
 BUILD=${ZABFS_BENCH_BUILD:-build-bench}
 
-command -v gnuplot > /dev/null || apt-get install -y --no-install-recommends gnuplot-nox
+for program in gnuplot strace; do
+    command -v "$program" > /dev/null && continue
+    apt-get -qq update && apt-get -qq install -y --no-install-recommends gnuplot-nox strace
+done
 cmake -S . -B "$BUILD" -DCMAKE_BUILD_TYPE=Release > /dev/null
 cmake --build "$BUILD" -j "$(nproc)" \
     --target zabd zabfs zabctl growth_bench snapshot_load fs_bench zab_bench > /dev/null

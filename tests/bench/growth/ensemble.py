@@ -43,6 +43,37 @@ def cpu_seconds(pid):
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
+def switches(pid):
+    """How often its threads gave up the processor or lost it."""
+    return sum(int(line.split()[1])
+               for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
+               for line in (task / "status").read_text().splitlines() if "ctxt_switches" in line)
+
+
+class SystemCalls:
+    """Counts those of running processes, each with its threads, from begin to end()."""
+
+    def __init__(self, pids, directory):
+        self.files = [directory / f"strace-{pid}" for pid in pids]
+        self.traces = [subprocess.Popen(["strace", "-f", "-c", "-U", "calls,name", "-o", f, "-p", str(pid)],
+                                        stderr=subprocess.PIPE, text=True)
+                       for f, pid in zip(self.files, pids)]
+        for trace in self.traces:
+            if "attached" not in trace.stderr.readline():
+                raise BenchError("strace cannot attach")
+
+    def end(self):
+        """Of each process, by the name of the call."""
+        counts = []
+        for trace, file in zip(self.traces, self.files):
+            trace.terminate()
+            trace.communicate()
+            lines = [line.split() for line in file.read_text().splitlines()[2:]]
+            counts.append({words[1]: int(words[0]) for words in lines
+                           if len(words) == 2 and words[0].isdigit() and words[1] != "total"})
+        return counts
+
+
 def status_mib(pid, field):
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(field + ":"):
@@ -103,6 +134,14 @@ class Ensemble:
         if program == "zabfs" and number > self.members:
             return self.added[number - self.members - 1][0].pid
         return int((self.directory / "run" / f"{program}-{number}.pid").read_text())
+
+    def leader(self):
+        """Its number."""
+        for line in run(self.bin / "zabctl", "dev", "status", "--dir", self.directory).splitlines():
+            fields = dict(word.split("=", 1) for word in line.split())
+            if fields["role"] == "leader":
+                return int(fields["member"])
+        raise BenchError("no leader")
 
     def pids(self):
         own = [self.pid("zabd", n) for n in range(1, self.members + 1)]

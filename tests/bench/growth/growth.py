@@ -42,7 +42,9 @@ def main():
             print(f"growth: {part}: {e}", file=sys.stderr)
             return 1
         print(f"growth: {part}: {time.monotonic() - begin:.0f} s", flush=True)
-        if not (args.keep or args.quick):
+        if args.keep or args.quick:
+            print(report.plain(part, rows), flush=True)
+        else:
             report.publish(part, rows, measured_on)
     return 0
 

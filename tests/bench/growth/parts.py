@@ -1,12 +1,13 @@
 """What growth.py measures, part by part. A part yields nothing but rows: numbers under the columns
 that its table and its plots (report.py) name."""
+import os
 import pathlib
 import random
 import statistics
 import subprocess
 import time
 
-from ensemble import Ensemble, cpu_seconds, run_json
+from ensemble import Ensemble, SystemCalls, children, cpu_seconds, run_json, switches
 
 COUNTS = [1000, 3000, 10000, 30000, 100000, 300000, 1000000]
 COUNTS_QUICK = [1000, 10000, 100000]
@@ -121,7 +122,7 @@ def measure_mounts(args):
             e.wait_quiet()
             cpu = sum(map(cpu_seconds, e.pids())) - cpu
             rows.append({"mounts": count, "median_us": r["median_us"], "last_us": r["all_median_us"],
-                         "cpu_us": cpu / 300 * 1e6})
+                         "busy_us": cpu / 300 * 1e6 / os.cpu_count()})
             say("mounts", rows[-1])
     return rows
 
@@ -168,5 +169,51 @@ def measure_sizes(args):
     return rows
 
 
+# --- work: what one write is to each process ----------------------------------------------------
+
+def processes(e):
+    """(name, pid) of all that take part; the writer is on the mount of a follower."""
+    leader = e.leader()
+    writer = leader % e.members + 1
+    other = writer % e.members + 1
+    named = [("the writer's mount", e.pid("zabfs", writer)), ("its member", e.pid("zabd", writer)),
+             ("the leader", e.pid("zabd", leader)), ("the other member", e.pid("zabd", other)),
+             ("another mount", e.pid("zabfs", other))]
+    named += [("... its helpers", pid) for pid in children(e.pid("zabfs", other))]
+    return e.mounts[writer - 1], named
+
+
+def used(named, look):
+    """The sum of what look(pid) says, by name."""
+    sums = {}
+    for name, pid in named:
+        sums[name] = sums.get(name, 0) + look(pid)
+    return sums
+
+
+def measure_work(args):
+    count = 200 if args.quick else 2000
+    with Ensemble(args.build, where=args.dir) as e:
+        mount, named = processes(e)
+        write = [e.tools / "growth_bench", "write", "-n", count, mount / "file"]
+        run_json(*write)
+        e.wait_quiet()
+        cpu, switched = used(named, cpu_seconds), used(named, switches)
+        run_json(*write)
+        e.wait_quiet()
+        cpu_after, switched_after = used(named, cpu_seconds), used(named, switches)
+        trace = SystemCalls([pid for _, pid in named], e.directory)
+        run_json(*write)
+        e.wait_quiet()
+        calls = trace.end()
+        by_pid = {pid: sum(c.values()) for (_, pid), c in zip(named, calls)}
+        called = used(named, by_pid.get)
+        syncs = used(named, lambda pid: calls[[p for _, p in named].index(pid)].get("fdatasync", 0))
+    return [{"process": name, "cpu_us": (cpu_after[name] - cpu[name]) / count * 1e6,
+             "switches": (switched_after[name] - switched[name]) / count,
+             "calls": called[name] / count, "syncs": syncs[name] / count} for name in cpu]
+
+
 PARTS = {"files": measure_files, "ls": measure_ls, "directories": measure_directories,
-         "mounts": measure_mounts, "members": measure_members, "sizes": measure_sizes}
+         "mounts": measure_mounts, "members": measure_members, "sizes": measure_sizes,
+         "work": measure_work}

@@ -29,16 +29,18 @@ TABLES = {
                     "p99_us": "99th percentile, µs"},
     "mounts": {"mounts": "watching mounts", "median_us": "delay, median, µs",
                "last_us": "to the last mount, median, µs",
-               "cpu_us": "processor time of all processes a change, µs"},
+               "busy_us": "processor time of all processes, over the processors, µs"},
     "members": {"members": "members", "client_ops": "client protocol, sets/s",
                 "mounts_ops": "32 writers on their mounts, writes/s",
                 "write_us": "one writer, median, µs"},
     "sizes": {"bytes": "bytes", "write_us": "write, µs", "write_mbs": "MB/s",
               "read_us": "read, µs", "read_mbs": "MB/s"},
+    "work": {"process": "process", "cpu_us": "processor time, µs", "calls": "system calls",
+             "switches": "context switches", "syncs": "`fdatasync`"},
 }
 
 LOG_X = "set logscale x 10; set format x '%.0s%c'\n"
-LOG_XY = "set logscale xy 10; set format x '%.0s%c'; set format y '%.0s%c'\n"
+LOG_XY = LOG_X + "set logscale y 10; set format y '%g'\n"
 
 
 class Plot:
@@ -50,6 +52,7 @@ class Plot:
 
     def script(self, name):
         columns = list(TABLES[self.part])
+        rows = read_rows(self.part)
         data = DATA / f"{self.part}.tsv"
         drawn = [f"'{data}' using 1:{columns.index(column) + 1} with linespoints lw 2 pt 7 ps 1.2 "
                  f"title '{text}'" for column, text in self.lines]
@@ -57,62 +60,64 @@ class Plot:
             drawn.append(f"{self.reference[0]} with lines dt 2 lc rgb '#888888' "
                          f"title '{self.reference[1]}'")
         return (f"set terminal pngcairo size 800,480 font 'sans,11'; set output '{DATA}/{name}.png'\n"
-                f"set datafile separator '\\t'; set key left top\n"
-                f"set grid lc rgb '#dddddd'; set border 3; set tics nomirror\n"
+                f"set datafile separator '\\t'; set key left top Left reverse\n"
+                f"set grid lt 1 lw 1 lc rgb '#e0e0e0'; set border 3; set tics nomirror\n"
                 f"set title \"{self.title}\"; set xlabel '{self.x}'; set ylabel '{self.y}'\n"
-                f"set yrange [0:*]\n{self.setup}plot " + ", ".join(drawn) + "\n")
+                f"set xrange [{rows[0][columns[0]]}:{rows[-1][columns[0]]}]; set yrange [0:*]\n"
+                f"{self.setup}plot " + ", ".join(drawn) + "\n")
 
 
-# A curve that goes through the first row and grows as its cause.
 def in_proportion(part, column):
-    first = read_rows(part)[0]
-    x, y = float(list(first.values())[0]), float(first[column])
+    """A curve through the last row that grows as its cause."""
+    last = read_rows(part)[-1]
+    x, y = float(list(last.values())[0]), float(last[column])
     return f"{y / x} * x"
 
 
 def plots():
     return {
         "files-write": lambda: Plot(
-            "files", "A write does not cost more beside more files", "files in the tree",
+            "files", "Write beside so many files", "files in the tree",
             "open + write + close, median, µs",
             [("write_us", "one file, beside so many"), ("among_us", "one of them, at random"),
              ("small_us", "at the same time, beside 1,000")],
             LOG_X + "set key left bottom\n"),
         "files-memory": lambda: Plot(
-            "files", "Memory of a member grows with the tree, that of a mount does not",
+            "files", "Memory of a member and of a mount",
             "files of 100 bytes", "resident, MiB", [("member_mib", "member"), ("mount_mib", "mount")],
             LOG_XY + "set yrange [1:*]\n"),
         "ls-time": lambda: Plot(
-            "ls", "A directory is listed in linear time, its first entries at once", "children", "ms",
+            "ls", "Listing a directory", "children", "ms",
             [("all_ms", "opendir + readdir to the end"), ("ls_ms", "ls -f"),
              ("first_ms", "to the first entry")],
             LOG_XY + "set yrange [0.1:*]\n",
             (in_proportion("ls", "all_ms"), "in proportion")),
         "ls-memory": lambda: Plot(
-            "ls", "Listing takes no memory of the mount", "children", "resident memory of zabfs, MiB",
+            "ls", "Memory of the mount while a directory is listed", "children", "resident memory of zabfs, MiB",
             [("peak_mib", "highest while listing"), ("before_mib", "before")], LOG_X),
         "directories": lambda: Plot(
-            "directories", "An event does not wait for other watched directories",
+            "directories", "Delay of an event with so many watched directories",
             "watched directories on the mount", "open of the writer to the event, µs",
             [("median_us", "median"), ("p99_us", "99th percentile")], LOG_X),
         "mounts": lambda: Plot(
             "mounts", "Delay of an event on many mounts of one machine", "mounts that watch",
             "open of the writer to the event, median, µs",
-            [("last_us", "to the last of the mounts"), ("median_us", "to each")], "",
-            (in_proportion("mounts", "cpu_us"), "processor time of one mount, times mounts")),
+            [("last_us", "to the last of the mounts"), ("median_us", "to each"),
+             ("busy_us", "processor time of all processes, over the processors")],
+            "set xtics (1, 2, 4, 8, 12, 16, 24)\n"),
         "members": lambda: Plot(
             "members", "Throughput with more members on one machine", "members",
             "operations a second",
             [("client_ops", "client protocol, 1,000 in flight"),
              ("mounts_ops", "32 writers on the mounts of all members")],
-            "set xtics 2; set format y '%.0s%c'; set key right top\n"),
+            "set xtics (1, 3, 5, 7); set format y '%.0s%c'; set key right top\n"),
         "sizes-latency": lambda: Plot(
             "sizes", "Latency by size of the value", "bytes of the value", "median, µs",
             [("write_us", "open + write + close"), ("read_us", "open + read + close")],
             LOG_XY + "set yrange [10:*]\n"),
         "sizes-rate": lambda: Plot(
             "sizes", "Bytes moved by one writer or reader", "bytes of the value", "MB/s",
-            [("write_mbs", "written"), ("read_mbs", "read")], LOG_XY + "set yrange [0.01:*]\n"),
+            [("write_mbs", "written"), ("read_mbs", "read")], LOG_XY + "set yrange [0.001:*]\n"),
     }
 
 
@@ -122,7 +127,14 @@ def write_rows(part, rows):
     with (DATA / f"{part}.tsv").open("w") as f:
         f.write("# " + "\t".join(columns) + "\n")
         for row in rows:
-            f.write("\t".join(f"{row[c]:.6g}" for c in columns) + "\n")
+            values = [row[c] if isinstance(row[c], str) else f"{row[c]:.6g}" for c in columns]
+            f.write("\t".join(values) + "\n")
+
+
+def plain(part, rows):
+    columns = list(TABLES[part])
+    return "\n".join("  ".join(f"{text:>16}" for text in line) for line in
+                     [columns] + [[shown(str(row[c])) for c in columns] for row in rows])
 
 
 def read_rows(part):
@@ -133,7 +145,10 @@ def read_rows(part):
 
 def shown(text):
     """Three digits are what a measurement on a busy machine is good for."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        return text
     if value == int(value):
         return f"{int(value):,}"
     if value >= 100:
