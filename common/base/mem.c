@@ -13,6 +13,14 @@ void *mem_alloc(size_t size)
     return ptr;
 }
 
+void *mem_alloc_aligned(size_t alignment, size_t size)
+{
+    void *ptr = NULL;
+
+    CHECK(posix_memalign(&ptr, alignment, size ? size : 1) == 0);
+    return ptr;
+}
+
 void *mem_zalloc(size_t size)
 {
     void *ptr = calloc(1, size ? size : 1);

@@ -350,7 +350,7 @@ static int recover_active(struct store *s, uint64_t offset)
     if (rc < 0) {
         return store_fail(s, ERR_IO, name, "open", rc);
     }
-    s->active_fd = rc;
+    segment_activate(s, rc);
     s->active_offset = offset;
     s->zeroed_to = offset;
     rc = BUG(X13_LEFTOVERS_NOT_SYNCED) ? 0 : v->sync(v->ctx, s->active_fd);

@@ -247,6 +247,16 @@ int segment_prepare(struct store *s, uint64_t size)
     return 0;
 }
 
+void segment_activate(struct store *s, int fd)
+{
+    const struct vfs *v = &s->conf.vfs;
+
+    s->active_fd = fd;
+    if (v->direct != NULL) {
+        v->direct(v->ctx, fd);
+    }
+}
+
 int segment_begin(struct store *s, const struct store_pos *before, const struct store_pos *claimed)
 {
     const struct vfs *v = &s->conf.vfs;
@@ -278,7 +288,7 @@ int segment_begin(struct store *s, const struct store_pos *before, const struct 
     if (s->active_fd >= 0) {
         v->close(v->ctx, s->active_fd);
     }
-    s->active_fd = s->spare_fd;
+    segment_activate(s, s->spare_fd);
     s->active_offset = BLOCK_SIZE;
     s->zeroed_to = BLOCK_SIZE;
     s->last = *before;
@@ -349,7 +359,8 @@ static void batch_pack(struct store *s, const struct store_entry *const *entries
     struct packer p = {0};
 
     if (s->sectors_cap < blocks_size) {
-        s->sectors = mem_realloc(s->sectors, blocks_size);
+        mem_free(s->sectors);
+        s->sectors = mem_alloc_aligned(BLOCK_SIZE, blocks_size);
         s->sectors_cap = blocks_size;
     }
     p.sectors = s->sectors;
@@ -367,16 +378,13 @@ static void batch_pack(struct store *s, const struct store_entry *const *entries
 
 /* File systems record the first write to an allocated block in their journal, which makes a sync
  * dearer by half. Writing zeros a piece ahead takes that cost once per piece; they change nothing
- * that recovery sees, and the batch's own sync covers them. */
+ * that recovery sees, and the sync of the batch that needs them covers them. */
 static int segment_zero_ahead(struct store *s, uint64_t batch_end)
 {
-    static const uint8_t zeros[64 << 10];
+    static _Alignas(BLOCK_SIZE) const uint8_t zeros[256 << 10];
     const struct segment *g = &s->segments[s->segment_count - 1];
     uint64_t end = batch_end + LOG_ZERO_AHEAD_SIZE;
 
-    if (s->zeroed_to >= batch_end) {
-        return 0;
-    }
     end = end < g->size ? end : g->size;
     while (s->zeroed_to < end) {
         uint64_t size = end - s->zeroed_to;
@@ -392,6 +400,30 @@ static int segment_zero_ahead(struct store *s, uint64_t batch_end)
     return 0;
 }
 
+/* The batch in s->sectors, on disk. */
+static int batch_write(struct store *s, uint64_t size)
+{
+    const struct vfs *v = &s->conf.vfs;
+    bool is_zeroed = s->zeroed_to >= s->active_offset + size;
+    int rc;
+
+    s->syncs++;
+    if (is_zeroed && v->pwrite_sync != NULL) {
+        return v->pwrite_sync(v->ctx, s->active_fd, s->sectors, size, s->active_offset);
+    }
+    rc = is_zeroed ? 0 : segment_zero_ahead(s, s->active_offset + size);
+    if (rc == 0) {
+        rc = file_write(v, s->active_fd, s->sectors, size, s->active_offset);
+    }
+    if (rc == 0) {
+        rc = v->sync(v->ctx, s->active_fd);
+        if (rc != 0 && BUG(B12_SYNC_RETRIED)) {
+            rc = v->sync(v->ctx, s->active_fd);
+        }
+    }
+    return rc;
+}
+
 int segment_append(struct store *s, const struct store_entry *const *entries, size_t count,
                    uint64_t payload_size)
 {
@@ -403,17 +435,7 @@ int segment_append(struct store *s, const struct store_entry *const *entries, si
     CHECK(s->active_fd >= 0);
     CHECK(s->active_offset + size <= g->size);
     batch_pack(s, entries, count, payload_size, size);
-    rc = segment_zero_ahead(s, s->active_offset + size);
-    if (rc == 0) {
-        rc = file_write(&s->conf.vfs, s->active_fd, s->sectors, size, s->active_offset);
-    }
-    if (rc == 0) {
-        s->syncs++;
-        rc = s->conf.vfs.sync(s->conf.vfs.ctx, s->active_fd);
-        if (rc != 0 && BUG(B12_SYNC_RETRIED)) {
-            rc = s->conf.vfs.sync(s->conf.vfs.ctx, s->active_fd);
-        }
-    }
+    rc = batch_write(s, size);
     if (rc != 0) {
         segment_name(name, g->sequence);
         return store_fail(s, ERR_IO, name, "append", rc);

@@ -130,6 +130,9 @@ int segment_prepare(struct store *s, uint64_t size);
  * segments hold behind it. The spare must be prepared. Errors: ERR_IO */
 int segment_begin(struct store *s, const struct store_pos *before, const struct store_pos *claimed);
 
+/* The descriptor of the last segment: only segment_append() writes through it from now on. */
+void segment_activate(struct store *s, int fd);
+
 /* Writes and syncs one batch at the active offset, where it must fit. Errors: ERR_IO */
 int segment_append(struct store *s, const struct store_entry *const *entries, size_t count,
                    uint64_t payload_size);
