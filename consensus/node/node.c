@@ -48,6 +48,9 @@ struct node *node_new(const struct node_conf *conf, const struct node_io *io,
 
     CHECK(tree_index(tree) == boot->base.index);
     n->conf = *conf;
+    if (n->conf.apply_entries_max == 0) {
+        n->conf.apply_entries_max = APPLY_ENTRIES_MAX;
+    }
     n->io = *io;
     n->now = *now;
     n->tree = tree;
@@ -152,6 +155,8 @@ uint64_t node_deadline(const struct node *n)
 
     if (node_snap_holds_tree(n)) {
         of_node = n->now.mono_ms + 1; /* not at once: sockets have their turn in between */
+    } else if (tree_index(n->tree) < n->apply_to) {
+        of_node = n->now.mono_ms;
     } else if (n->export_count > 0 && n->now.mono_ms + EXPORT_MS < of_node) {
         of_node = n->now.mono_ms + EXPORT_MS;
     }

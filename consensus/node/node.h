@@ -64,6 +64,7 @@ struct node_conf {
     uint32_t request_deadline_ms_max;
     uint32_t history_changes; /* for reads of the past, see tree_history_keep(); 0: none */
     size_t history_bytes;
+    uint32_t apply_entries_max; /* that one call applies; 0: a default */
     /* "HOST:PORT" for clients, of each of zab.members; NULL: not known. For OP_STATUS alone;
      * borrowed for the life of the node. */
     const char *addresses[MEMBERS_MAX];
@@ -82,7 +83,8 @@ void node_free(struct node *n);
 /* --- inputs ---------------------------------------------------------------------------------- */
 
 void node_tick(struct node *n, const struct node_time *now);
-uint64_t node_deadline(const struct node *n); /* mono_ms of the next tick that does something */
+uint64_t node_deadline(const struct node *n); /* mono_ms of the next tick that does something; now
+                                                 while committed entries wait to be applied */
 
 /* End of a turn of the loop: everything that the turn gathered leaves as one batch. */
 void node_flush(struct node *n, const struct node_time *now);

@@ -140,13 +140,20 @@ static void after_entry(struct node *n, uint64_t index)
     }
 }
 
+bool node_may_apply(const struct node *n)
+{
+    return tree_index(n->tree) < n->apply_to && n->apply_left > 0 && !node_snap_holds_tree(n);
+}
+
+/* A start has up to a whole log to apply as soon as it knows that it is committed. In one piece
+ * that is longer than an election takes: a leader that does nothing else is deposed. */
 void node_apply(struct node *n, uint64_t index)
 {
     n->apply_to = index > n->apply_to ? index : n->apply_to;
-    if (node_snap_holds_tree(n)) {
+    if (!node_may_apply(n)) {
         return; /* node_drain() comes back to it */
     }
-    while (tree_index(n->tree) < n->apply_to) {
+    while (node_may_apply(n)) {
         uint64_t next = tree_index(n->tree) + 1;
         const struct zab_entry *entry = zab_entry_at(n->zab, next);
 
@@ -157,6 +164,7 @@ void node_apply(struct node *n, uint64_t index)
             apply_data(n, entry);
         }
         after_entry(n, next);
+        n->apply_left--;
     }
     node_snap_maybe_take(n);
     node_step(n, &(struct zab_event){.type = ZAB_EV_APPLIED, .u.index = tree_index(n->tree)});

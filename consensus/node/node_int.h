@@ -172,8 +172,9 @@ struct node {
     struct zab_out todo;  /* effects not carried out yet */
     struct zab_view view; /* as of the last step */
     struct tree *tree;
-    uint64_t
-        apply_to; /* entries to here are handed over; they wait while the tree must not change */
+    uint64_t apply_to;   /* entries to here are handed over; they wait while the tree must not
+                            change, or are too many for one call */
+    uint32_t apply_left; /* of them this call may apply so many more */
     struct interest *interest;
     struct buf scratch; /* for encoding one message */
 
@@ -231,6 +232,7 @@ enum {
     STALL_MS = 300,            /* a longer gap between two beats is a stall of this process */
     SNAPSHOT_RETRY_MS = 10000, /* after one that failed */
     HELD_MAX = 1024,           /* messages that wait for the disk; the oldest are given up */
+    APPLY_ENTRIES_MAX = 1024,  /* applied in one call: some ms */
     DIGEST_INTERVAL = 1024,    /* entries between two comparisons of the replicas' digests */
     PENDING_MAX = 65536,
     PENDING_BYTES_MAX = 256 << 20,
@@ -281,7 +283,8 @@ void node_backup_housekeep(struct node *n);
 void node_backup_done(struct node *n);
 
 /* node_apply.c */
-void node_apply(struct node *n, uint64_t index); /* or later, when the tree may change */
+void node_apply(struct node *n, uint64_t index); /* to there, now or in later calls */
+bool node_may_apply(const struct node *n);       /* there is something to apply, in this call */
 void node_digest_compare(struct node *n, uint64_t index, uint64_t digest); /* the leader's */
 
 /* node_events.c: changes on their way to clients. */

@@ -229,8 +229,9 @@ static void run_effects(struct node *n)
 
 void node_drain(struct node *n)
 {
+    n->apply_left = n->conf.apply_entries_max;
     run_effects(n);
-    while (tree_index(n->tree) < n->apply_to && !node_snap_holds_tree(n)) {
+    while (node_may_apply(n)) {
         node_apply(n, n->apply_to);
         run_effects(n);
     }

@@ -46,6 +46,7 @@ static void make_node(struct sim_member *m, const struct store_recovered *rec, s
         .snapshot_entries = mix->snapshot_entries,
         .history_changes = mix->history_changes,
         .history_bytes = mix->history_bytes,
+        .apply_entries_max = mix->apply_entries_max,
         .request_deadline_ms_max = OPERATION_DEADLINE_MS_MAX,
     };
     struct node_time now = member_now(m);

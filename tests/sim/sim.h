@@ -82,6 +82,7 @@ struct sim_mix { /* swarm.c */
     uint64_t snapshot_entries;
     uint32_t history_changes;
     size_t history_bytes;
+    uint32_t apply_entries_max;
     uint32_t segment_size;
     uint32_t turn_us; /* a turn of a member's loop gathers for so long */
     uint32_t delay_us, delay_spread_us;

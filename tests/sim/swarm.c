@@ -98,6 +98,7 @@ void swarm_draw(uint64_t seed, const bool *allowed, struct sim_mix *ret)
     draw_speed(&p, ret);
     draw_clients(&p, seed, ret);
     ret->rounds = 1 + (uint32_t)prng_below(&p, 3);
+    ret->apply_entries_max = (uint32_t)PICK(&p, 1, 7, 0, 0);
 }
 
 void swarm_print(const struct sim_mix *mix)

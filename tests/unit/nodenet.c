@@ -121,6 +121,7 @@ static void start_node(struct net *net, uint32_t id)
         .request_deadline_ms_max = 60000,
         .history_changes = net->history_changes,
         .history_bytes = 1 << 20,
+        .apply_entries_max = net->apply_entries_max,
     };
     struct zab_boot boot = {.fresh = true};
 

@@ -40,6 +40,7 @@ struct net {
     uint64_t snapshot_entries;
     uint32_t window_entries_max; /* 0: default */
     uint32_t history_changes;    /* 0: none */
+    uint32_t apply_entries_max;  /* 0: default */
     bool stopped;                /* a replica said that it must not go on */
 };
 
