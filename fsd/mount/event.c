@@ -23,7 +23,7 @@ void event_mark_dir(struct mount *m, struct inode *dir)
         return;
     }
     dir->attr_fresh = false;
-    inode_stat_drop(m, dir);
+    inode_stat_drop(m, dir, false);
 }
 
 void event_repeat(struct change *ch, enum replay_kind kind, struct inode *dir, struct name name)
@@ -108,6 +108,13 @@ static void on_remove(struct change *ch)
     }
 }
 
+/* A file renamed over another brings more than a value. */
+static bool has_same_rest(const struct attr *a, const struct attr *b)
+{
+    return a->mode == b->mode && a->uid == b->uid && a->gid == b->gid &&
+           a->atime_ns == b->atime_ns && a->nlink == b->nlink;
+}
+
 /* After a write of its own the kernel has dropped size and times by itself, and until the commit is
  * known it is given none that it may keep (inode_stat()). Of all other changes it is told, our own
  * included. */
@@ -118,6 +125,8 @@ static void on_update(struct change *ch, bool value)
     bool held = inode_is_watchable(ch->dir);
 
     if (node != NULL) {
+        bool same = value && has_same_rest(&node->attr, &e->attr);
+
         inode_update(node, &e->attr, e->index);
         if (value) {
             poll_on_change(ch->m, node);
@@ -127,7 +136,7 @@ static void on_update(struct change *ch, bool value)
         }
         held |= node->kernel_refs > 0;
         if (ch->own == NULL || !ch->own->kernel_knows) {
-            inode_stat_drop(ch->m, node);
+            inode_stat_drop(ch->m, node, same);
         }
     }
     if (held && ch->own == NULL) {

@@ -150,7 +150,7 @@ static void place(struct change *ch, struct inode *from, struct inode *to)
     inode_place(&m->inodes, ch->node, dir, e->name, e->index);
     inode_update(ch->node, &e->attr, e->index);
     inode_unpin(&m->inodes, dir);
-    inode_stat_drop(m, ch->node);
+    inode_stat_drop(m, ch->node, false);
 }
 
 void event_move(struct change *ch)

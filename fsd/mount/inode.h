@@ -8,6 +8,14 @@
 #include "hashtable.h"
 #include "msg.h"
 
+/* What the kernel may have of a node's attributes: given, and not dropped since. */
+enum attr_kept {
+    KEPT_NOTHING,
+    KEPT_PERMISSIONS, /* no size, and no times of the value */
+    KEPT_WRITTEN,     /* all, but a helper's write makes that permissions when its job is done */
+    KEPT_ALL,
+};
+
 /* What this mount knows of nodes: the ones that the kernel holds, those above them, and those that
  * a request, an open file or a queued replay still needs.
  *
@@ -42,7 +50,7 @@ struct inode {
 
     uint64_t kernel_refs; /* answers that gave it to the kernel, minus FORGETs */
     bool shown;           /* ... one of them to somebody else than a replay helper; see rule 6 */
-    bool attr_given; /* the kernel may keep attributes: some were given since it was told not to */
+    enum attr_kept attr_kept;
     uint32_t pins;
     uint32_t child_refs; /* inodes in the table whose parent this is */
 

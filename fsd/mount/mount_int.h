@@ -124,8 +124,9 @@ struct mount {
 void attr_to_stat(const struct attr *a, struct stat *ret);
 /* Attributes as they are shown, for the kernel; returns how long it may keep them. */
 double inode_stat(const struct mount *m, struct inode *i, struct stat *ret);
-/* They are others now: what the kernel may have kept is dropped. */
-void inode_stat_drop(struct mount *m, struct inode *i);
+/* They are others now: what the kernel may have kept is dropped. `value`: only size and times of
+ * the value are others. */
+void inode_stat_drop(struct mount *m, struct inode *i, bool value);
 /* Counts the reference that the kernel gets: undo with inode_kernel_forget() if the answer fails.
  * inode_show() is the caller's, unless the answer is for a replay helper. */
 void inode_entry(struct mount *m, struct inode *i, struct fuse_entry_param *ret);

@@ -52,14 +52,14 @@ double inode_stat(const struct mount *m, struct inode *i, struct stat *ret)
     if (!i->attr_fresh || m->options->linearizable || is_changing(m, i)) {
         return 0;
     }
-    i->attr_given = true;
+    i->attr_kept = KEPT_ALL;
     return CACHE_TIMEOUT_S;
 }
 
-void inode_stat_drop(struct mount *m, struct inode *i)
+void inode_stat_drop(struct mount *m, struct inode *i, bool value)
 {
-    if (i->kernel_refs > 0 && i->attr_given) {
-        i->attr_given = false;
+    if (i->kernel_refs > 0 && i->attr_kept > (value ? KEPT_PERMISSIONS : KEPT_NOTHING)) {
+        i->attr_kept = KEPT_NOTHING;
         notify_inode(m->notify, i->id);
     }
 }

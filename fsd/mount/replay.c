@@ -134,6 +134,9 @@ static void job_done(struct helper *h, int err_no)
 
     h->dir = NULL;
     if (err_no == 0) {
+        if (d->jobs->node->attr_kept == KEPT_WRITTEN) { /* nothing was given since the write */
+            d->jobs->node->attr_kept = KEPT_PERMISSIONS;
+        }
         r->info.done++;
     } else {
         r->info.failed++;

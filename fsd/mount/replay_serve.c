@@ -112,8 +112,8 @@ static void on_refreshed(struct call *c, const struct reply *r)
  * permissions until it is given some that it may keep. */
 static void refresh(struct mount *m, const struct replay_dir *d, struct inode *i)
 {
-    if (i->attr_fresh || i->attr_asked || i->removed || d->name_count > 0 || m->client == NULL ||
-        m->options->linearizable) {
+    if (!inode_is_dir(i) || i->attr_fresh || i->attr_asked || i->removed || d->name_count > 0 ||
+        m->client == NULL || m->options->linearizable) {
         return;
     }
     i->attr_asked = true;
@@ -121,8 +121,9 @@ static void refresh(struct mount *m, const struct replay_dir *d, struct inode *i
                 &(struct request){.op = OP_GETATTR, .u.getattr.id = i->id}, on_refreshed);
 }
 
-/* The attributes of what changes are those of now, and it may change again at once: the kernel
- * keeps none of them, so it need not be told. */
+/* While a name comes or goes the kernel keeps nothing of the node. Of a file whose value changes it
+ * keeps all, and drops by itself what the write that follows may have changed: then it has the
+ * permissions for the next time. */
 static void reply_attr(struct mount *m, const struct replay_dir *d, fuse_req_t req, fuse_ino_t ino)
 {
     struct inode *i = inode_find(&m->inodes, ino);
@@ -132,7 +133,7 @@ static void reply_attr(struct mount *m, const struct replay_dir *d, fuse_req_t r
         op_refuse(req, ESTALE);
         return;
     }
-    if (i != d->jobs->node && inode_is_dir(i) && !i->removed) {
+    if (!i->removed && (d->jobs->kind == REPLAY_SET || (i != d->jobs->node && inode_is_dir(i)))) {
         double timeout = inode_stat(m, i, &st);
 
         fuse_reply_attr(req, &st, timeout);
@@ -243,6 +244,9 @@ bool replay_serve_write(struct mount *m, fuse_req_t req, size_t size)
         return false;
     }
     d->jobs->answered = true;
+    if (d->jobs->node->attr_kept == KEPT_ALL) {
+        d->jobs->node->attr_kept = KEPT_WRITTEN;
+    }
     fuse_reply_write(req, size);
     return true;
 }
