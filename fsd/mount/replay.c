@@ -73,11 +73,28 @@ static bool add_target(struct helper *h, struct replay_job *j)
     return true;
 }
 
+/* The socket has room for an order, unless the kernel is short of memory. */
+static bool order_send(struct helper *h, size_t size)
+{
+    uv_buf_t buf = uv_buf_init((char *)&h->out, (unsigned)size);
+    int taken = uv_try_write((uv_stream_t *)&h->pipe, &buf, 1);
+
+    h->answer_size = 0;
+    if (taken == (int)size) {
+        return true;
+    }
+    if (taken > 0) {
+        buf = uv_buf_init(buf.base + taken, (unsigned)(size - (size_t)taken));
+    }
+    h->write.data = h;
+    h->writing = uv_write(&h->write, (uv_stream_t *)&h->pipe, &buf, 1, on_written) == 0;
+    return h->writing;
+}
+
 static bool job_send(struct helper *h, struct replay_job *j)
 {
     const struct attr *a = &j->node->attr;
     struct replay_order *o = &h->out.order;
-    uv_buf_t buf;
 
     if (!is_wanted(j) || !path_of(j->dir->inode, j->name, h->out.path)) {
         return false;
@@ -94,11 +111,7 @@ static bool job_send(struct helper *h, struct replay_job *j)
     if (!add_target(h, j)) {
         return false;
     }
-    h->answer_size = 0;
-    buf = uv_buf_init((char *)&h->out, (unsigned)(sizeof(*o) + o->path_size + o->to_size));
-    h->write.data = h;
-    h->writing = uv_write(&h->write, (uv_stream_t *)&h->pipe, &buf, 1, on_written) == 0;
-    return h->writing;
+    return order_send(h, sizeof(*o) + o->path_size + o->to_size);
 }
 
 static struct helper *idle_helper(struct replay *r)
@@ -154,8 +167,8 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     struct helper *h = handle->data;
 
     (void)suggested;
-    *buf = uv_buf_init((char *)&h->answer + h->answer_size,
-                       (unsigned)(sizeof(h->answer) - h->answer_size));
+    *buf = uv_buf_init((char *)h->answers + h->answer_size,
+                       (unsigned)(sizeof(h->answers) - h->answer_size));
 }
 
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
@@ -170,10 +183,10 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
         return;
     }
     h->answer_size += (size_t)size;
-    if (h->answer_size == sizeof(h->answer)) {
+    if (h->answer_size >= sizeof(h->answers[0])) {
         h->answer_size = 0;
         if (h->dir != NULL) {
-            job_done(h, h->answer);
+            job_done(h, h->answers[0]);
         }
     }
 }

@@ -73,8 +73,8 @@ struct helper {
         char path[2 * PATH_MAX];
     } out;
     uv_write_t write;
-    bool writing; /* its callback is to come, which may be behind the answer */
-    int32_t answer;
+    bool writing;       /* its callback is to come, which may be behind the answer */
+    int32_t answers[2]; /* the first; room for more tells libuv that nothing is left to be read */
     size_t answer_size; /* bytes of it that came */
 };
 

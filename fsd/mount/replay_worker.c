@@ -183,37 +183,46 @@ static int carry_out(const struct place *p, const struct replay_order *o, char *
     return err_no;
 }
 
-static bool read_whole(void *ret, size_t size)
+struct order {
+    struct replay_order head;
+    char paths[2 * PATH_MAX];
+};
+
+static bool is_whole(const struct order *o, size_t size)
 {
-    char *at = ret;
+    return size >= sizeof(o->head) && size - sizeof(o->head) >= o->head.path_size + o->head.to_size;
+}
 
-    while (size > 0) {
-        ssize_t n = read(0, at, size);
+/* There is never more than one order. False: there will be none. */
+static bool order_read(struct order *ret)
+{
+    size_t size = 0;
 
-        if (n <= 0 && !(n < 0 && errno == EINTR)) {
+    while (!is_whole(ret, size)) {
+        ssize_t n = read(0, (char *)ret + size, sizeof(*ret) - size);
+
+        if (n == 0 || (n < 0 && errno != EINTR)) {
             return false;
         }
-        if (n > 0) {
-            at += n;
-            size -= (size_t)n;
+        size += n > 0 ? (size_t)n : 0;
+        if (size >= sizeof(ret->head) &&
+            (ret->head.path_size >= PATH_MAX || ret->head.to_size >= PATH_MAX)) {
+            return false;
         }
     }
     return true;
 }
 
-static bool read_path(char *ret, uint32_t size)
+static void path_take(char *ret, const char *bytes, uint32_t size)
 {
-    if (size >= PATH_MAX || !read_whole(ret, size)) {
-        return false;
-    }
+    memcpy(ret, bytes, size);
     ret[size] = '\0';
-    return true;
 }
 
 int replay_helper_main(int argc, char **argv)
 {
     struct place place;
-    struct replay_order order;
+    struct order order;
     char path[PATH_MAX], to_path[PATH_MAX];
 
     if (argc != 4 || sscanf(argv[3], "%u:%u", &place.dev_major, &place.dev_minor) != 2) {
@@ -224,13 +233,12 @@ int replay_helper_main(int argc, char **argv)
     signal(SIGTERM, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
-    while (read_whole(&order, sizeof(order))) {
+    while (order_read(&order)) {
         int32_t answer;
 
-        if (!read_path(path, order.path_size) || !read_path(to_path, order.to_size)) {
-            return 1;
-        }
-        answer = carry_out(&place, &order, path, to_path);
+        path_take(path, order.paths, order.head.path_size);
+        path_take(to_path, order.paths + order.head.path_size, order.head.to_size);
+        answer = carry_out(&place, &order.head, path, to_path);
         if (write(0, &answer, sizeof(answer)) != (ssize_t)sizeof(answer)) {
             return 1;
         }
