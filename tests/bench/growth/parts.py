@@ -129,22 +129,34 @@ def measure_mounts(args):
 
 # --- members: throughput of larger ensembles ----------------------------------------------------
 
+def with_cpu(e, count, *words):
+    """What the program says, and the processor time of all of the ensemble for each operation."""
+    begun = sum(map(cpu_seconds, e.pids()))
+    result = run_json(*words)
+    e.wait_quiet()
+    result["cpu_us"] = (sum(map(cpu_seconds, e.pids())) - begun) / count * 1e6
+    return result
+
+
 def measure_members(args):
     rows = []
     for count in [1, 3] if args.quick else [1, 3, 5, 7]:
         with Ensemble(args.build, members=count, where=args.dir) as e:
             e.wait_quiet()
-            client, mounts = [], []
+            client, mounts, one = [], [], []
             for _ in range(3):
-                client.append(run_json(e.tools / "zab_bench", "async", "-n", 50000,
-                                       e.server())["ops_per_s"])
-                e.wait_quiet()
-                mounts.append(run_json(e.tools / "fs_bench", "write", "-c", 32, "-n", 250,
-                                       *e.mounts)["ops_per_s"])
-                e.wait_quiet()
-            one = run_json(e.tools / "fs_bench", "write", "-n", 500, e.mounts[0])["median_us"]
-            rows.append({"members": count, "client_ops": statistics.median(client),
-                         "mounts_ops": statistics.median(mounts), "write_us": one})
+                client.append(with_cpu(e, 50000, e.tools / "zab_bench", "async", "-n", 50000, "-w", 0,
+                                       e.server()))
+                mounts.append(with_cpu(e, 32 * 200, e.tools / "fs_bench", "write", "-c", 32, "-n", 200,
+                                       "-w", 0, *e.mounts))
+                one.append(with_cpu(e, 300, e.tools / "fs_bench", "write", "-n", 300, "-w", 0,
+                                    e.mounts[0]))
+            rows.append({"members": count, "client_ops": median_of(client, "ops_per_s"),
+                         "client_cpu_us": median_of(client, "cpu_us"),
+                         "mounts_ops": median_of(mounts, "ops_per_s"),
+                         "mounts_cpu_us": median_of(mounts, "cpu_us"),
+                         "write_us": median_of(one, "median_us"),
+                         "write_cpu_us": median_of(one, "cpu_us")})
             say("members", rows[-1])
     return rows
 

@@ -30,9 +30,12 @@ TABLES = {
     "mounts": {"mounts": "watching mounts", "median_us": "delay, median, µs",
                "last_us": "to the last mount, median, µs",
                "busy_us": "processor time of all processes, over the processors, µs"},
-    "members": {"members": "members", "client_ops": "client protocol, sets/s",
-                "mounts_ops": "32 writers on their mounts, writes/s",
-                "write_us": "one writer, median, µs"},
+    "members": {
+        "members": "members", "client_ops": "client protocol, sets/s",
+        "client_cpu_us": "processor time of one, µs",
+        "mounts_ops": "32 writers on their mounts, writes/s",
+        "mounts_cpu_us": "processor time of one, µs", "write_us": "one writer, median, µs",
+        "write_cpu_us": "processor time of one, µs"},
     "sizes": {"bytes": "bytes", "write_us": "write, µs", "write_mbs": "MB/s",
               "read_us": "read, µs", "read_mbs": "MB/s"},
     "work": {"process": "process", "cpu_us": "processor time, µs", "calls": "system calls",
@@ -105,12 +108,18 @@ def plots():
             [("last_us", "to the last of the mounts"), ("median_us", "to each"),
              ("busy_us", "processor time of all processes, over the processors")],
             "set xtics (1, 2, 4, 8, 12, 16, 24)\n"),
-        "members": lambda: Plot(
+        "members-rate": lambda: Plot(
             "members", "Throughput with more members on one machine", "members",
             "operations a second",
             [("client_ops", "client protocol, 1,000 in flight"),
              ("mounts_ops", "32 writers on the mounts of all members")],
             "set xtics (1, 3, 5, 7); set format y '%.0s%c'; set key right top\n"),
+        "members-work": lambda: Plot(
+            "members", "Processor time of a write, all members and mounts together", "members",
+            "µs",
+            [("write_cpu_us", "one writer on a mount"), ("mounts_cpu_us", "one of 32 writers"),
+             ("client_cpu_us", "client protocol, one of 1,000 in flight")],
+            "set xtics (1, 3, 5, 7)\n"),
         "sizes-latency": lambda: Plot(
             "sizes", "Latency by size of the value", "bytes of the value", "median, µs",
             [("write_us", "open + write + close"), ("read_us", "open + read + close")],
