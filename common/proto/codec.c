@@ -46,19 +46,19 @@ void codec_encode_event(struct buf *b, const struct event *e)
 
 /* The rest of a message whose array has `count` items and whose head was read: it told the body. */
 static bool get_body(struct cursor *c, size_t count, const struct layout *head,
-                     const struct layout *body, void *object)
+                     const struct layout *body, bool keep_values, void *object)
 {
     if (body == NULL || count != 1 + head->count + body->count) {
         return false;
     }
-    if (!layout_get(c, body, object) || cur_left(c) > 0) {
+    if (!layout_get(c, body, keep_values, object) || cur_left(c) > 0) {
         layout_release(body, object);
         return false;
     }
     return true;
 }
 
-static bool get_message(struct cursor *c, struct message *m)
+static bool get_message(struct cursor *c, bool keep_values, struct message *m)
 {
     struct request *r = &m->u.request;
     struct reply *p = &m->u.reply;
@@ -72,31 +72,41 @@ static bool get_message(struct cursor *c, struct message *m)
     switch (kind) {
     case MESSAGE_REQUEST:
         m->kind = MESSAGE_REQUEST;
-        return layout_get(c, &codec_request_head, r) &&
-               get_body(c, count, &codec_request_head, codec_request_body(r->op), r);
+        return layout_get(c, &codec_request_head, keep_values, r) &&
+               get_body(c, count, &codec_request_head, codec_request_body(r->op), keep_values, r);
     case MESSAGE_REPLY:
         m->kind = MESSAGE_REPLY;
-        return layout_get(c, &codec_reply_head, p) &&
-               get_body(c, count, &codec_reply_head, reply_body(p), p);
+        return layout_get(c, &codec_reply_head, keep_values, p) &&
+               get_body(c, count, &codec_reply_head, reply_body(p), keep_values, p);
     case MESSAGE_EVENT:
         m->kind = MESSAGE_EVENT;
-        return get_body(c, count, &layout_none, &codec_event, e);
+        return get_body(c, count, &layout_none, &codec_event, keep_values, e);
     default:
         return false;
     }
 }
 
-int codec_decode(const void *bytes, size_t size, struct message *ret)
+static int decode(const void *bytes, size_t size, bool keep_values, struct message *ret)
 {
     struct cursor c = cur_make(bytes, size);
     struct message m;
 
     memset(&m, 0, sizeof(m)); /* every member of the union, not only the first */
-    if (!get_message(&c, &m)) {
+    if (!get_message(&c, keep_values, &m)) {
         return ERR_MALFORMED;
     }
     *ret = m;
     return 0;
+}
+
+int codec_decode(const void *bytes, size_t size, struct message *ret)
+{
+    return decode(bytes, size, true, ret);
+}
+
+int codec_decode_head(const void *bytes, size_t size, struct message *ret)
+{
+    return decode(bytes, size, false, ret);
 }
 
 int codec_request_check(const struct request *r, size_t *ret_size)

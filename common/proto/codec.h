@@ -34,6 +34,8 @@ void codec_encode_event(struct buf *b, const struct event *e);
 
 /* Errors: ERR_MALFORMED. On error *ret is untouched and there is nothing to release. */
 int codec_decode(const void *bytes, size_t size, struct message *ret);
+/* The same for who keeps the bytes and passes them on: values are checked, and left NULL. */
+int codec_decode_head(const void *bytes, size_t size, struct message *ret);
 
 /* What the other side's decoder would refuse with the whole stream: ERR_NAMETOOLONG, ERR_TOOBIG,
  * ERR_INVAL. *ret_size is about what the request takes on the wire. */

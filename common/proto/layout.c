@@ -210,7 +210,7 @@ static bool get_key(struct cursor *c, uint8_t *ret)
     return true;
 }
 
-static bool get_blob(struct cursor *c, const struct field *f, uint8_t *ret)
+static bool get_blob(struct cursor *c, const struct field *f, bool keep_values, uint8_t *ret)
 {
     const uint8_t *bytes;
     size_t size;
@@ -218,22 +218,23 @@ static bool get_blob(struct cursor *c, const struct field *f, uint8_t *ret)
     if (!mp_get_bin(c, &bytes, &size) || size > f->max) {
         return false;
     }
-    if (size > 0) {
+    if (size > 0 && keep_values) {
         set_pointer_at(ret, blob_new(bytes, size));
     }
     return true;
 }
 
-static bool get_struct(struct cursor *c, const struct layout *of, uint8_t *ret)
+static bool get_struct(struct cursor *c, const struct layout *of, bool keep_values, uint8_t *ret)
 {
     size_t count;
 
-    return mp_get_array(c, &count) && count == of->count && layout_get(c, of, ret);
+    return mp_get_array(c, &count) && count == of->count && layout_get(c, of, keep_values, ret);
 }
 
 /* Every item takes a byte, so a count that the bytes left cannot hold is refused before memory is
  * taken for it. */
-static bool get_list(struct cursor *c, const struct field *f, uint8_t *ret, uint32_t *ret_count)
+static bool get_list(struct cursor *c, const struct field *f, bool keep_values, uint8_t *ret,
+                     uint32_t *ret_count)
 {
     uint8_t *elements;
     size_t count;
@@ -248,15 +249,15 @@ static bool get_list(struct cursor *c, const struct field *f, uint8_t *ret, uint
     set_pointer_at(ret, elements);
     *ret_count = (uint32_t)count;
     for (size_t i = 0; i < count; i++, elements += f->of->size) {
-        if (!(element_is_bare(f->of) ? layout_get(c, f->of, elements)
-                                     : get_struct(c, f->of, elements))) {
+        if (!(element_is_bare(f->of) ? layout_get(c, f->of, keep_values, elements)
+                                     : get_struct(c, f->of, keep_values, elements))) {
             return false;
         }
     }
     return true;
 }
 
-static bool get_field(struct cursor *c, const struct field *f, uint8_t *object)
+static bool get_field(struct cursor *c, const struct field *f, bool keep_values, uint8_t *object)
 {
     uint8_t *at = object + f->offset;
     uint8_t *other = object + f->other;
@@ -277,22 +278,22 @@ static bool get_field(struct cursor *c, const struct field *f, uint8_t *object)
     case FIELD_KEY:
         return get_key(c, at);
     case FIELD_BLOB:
-        return get_blob(c, f, at);
+        return get_blob(c, f, keep_values, at);
     case FIELD_MAYBE_BLOB:
         *(bool *)other = !mp_get_nil(c);
-        return !*(bool *)other || get_blob(c, f, at);
+        return !*(bool *)other || get_blob(c, f, keep_values, at);
     case FIELD_STRUCT:
-        return get_struct(c, f->of, at);
+        return get_struct(c, f->of, keep_values, at);
     case FIELD_LIST:
-        return get_list(c, f, at, (uint32_t *)other);
+        return get_list(c, f, keep_values, at, (uint32_t *)other);
     }
     CHECK(false);
 }
 
-bool layout_get(struct cursor *c, const struct layout *l, void *object)
+bool layout_get(struct cursor *c, const struct layout *l, bool keep_values, void *object)
 {
     for (size_t i = 0; i < l->count; i++) {
-        if (!get_field(c, &l->fields[i], object)) {
+        if (!get_field(c, &l->fields[i], keep_values, object)) {
             return false;
         }
     }

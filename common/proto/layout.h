@@ -110,8 +110,8 @@ extern const struct layout layout_lock;
 void layout_put(struct buf *b, const struct layout *l, const void *object);
 
 /* Reads the fields into `object`, which is all zero. After false it holds some of them:
- * layout_release() is due in either case. */
-bool layout_get(struct cursor *c, const struct layout *l, void *object);
+ * layout_release() is due in either case. Without keep_values those are checked, and left NULL. */
+bool layout_get(struct cursor *c, const struct layout *l, bool keep_values, void *object);
 
 /* Adds about how many bytes the fields take on the wire. Errors: of a field that the other side
  * would refuse: ERR_NAMETOOLONG, ERR_TOOBIG, ERR_INVAL for a list. Numbers are not looked at. */

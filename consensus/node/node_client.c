@@ -428,7 +428,7 @@ int node_client_frame(struct node *n, uint64_t conn, const void *bytes, size_t s
     if (c == NULL) {
         return 0; /* closed from here; its last frames no longer matter */
     }
-    err = codec_decode(bytes, size, &m);
+    err = codec_decode_head(bytes, size, &m); /* only writes have values, and they go on as bytes */
     if (err != 0) {
         return err;
     }

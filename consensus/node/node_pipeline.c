@@ -80,9 +80,7 @@ static void propose(struct node *n, uint64_t session, const void *bytes, size_t 
     struct blob *body;
 
     CHECK(n->view.serving);
-    n->scratch.size = 0;
-    wire_txn_encode(&n->scratch, &stamp, bytes, size);
-    body = blob_new(n->scratch.data, n->scratch.size);
+    body = wire_txn_new(&stamp, bytes, size);
     node_step(n, &(struct zab_event){.type = ZAB_EV_PROPOSE, .u.body = body});
     blob_unref(body);
 }
@@ -175,7 +173,7 @@ void node_pipeline_on_forward(struct node *n, uint64_t session, const uint8_t *b
     if (n->view.role != ZAB_LEADER) {
         return; /* the sender repeats it to whoever leads next */
     }
-    if (size > CLIENT_FRAME_SIZE_MAX || codec_decode(bytes, size, &m) != 0) {
+    if (size > CLIENT_FRAME_SIZE_MAX || codec_decode_head(bytes, size, &m) != 0) {
         node_log(n, LOG_WARN, "ev=forward_unreadable size=%zu", size);
         return;
     }

@@ -68,8 +68,7 @@ struct txn_stamp {
     uint64_t session;
 };
 
-void wire_txn_encode(struct buf *b, const struct txn_stamp *stamp, const void *request,
-                     size_t size);
+struct blob *wire_txn_new(const struct txn_stamp *stamp, const void *request, size_t size);
 /* *ret borrows names from the bytes; its index is 0 for the caller to set; release its request with
  * codec_request_done(). Errors: ERR_MALFORMED (also for a request that is not a write). */
 int wire_txn_decode(const void *bytes, size_t size, struct txn *ret);

@@ -3,16 +3,25 @@
  * written by another version. */
 #include "wire.h"
 
+#include <string.h>
+
+#include "blob.h"
+#include "bytes.h"
 #include "check.h"
 #include "err.h"
 
-void wire_txn_encode(struct buf *b, const struct txn_stamp *stamp, const void *request, size_t size)
+enum { STAMP_SIZE = 8 + 4 + 8 };
+
+struct blob *wire_txn_new(const struct txn_stamp *stamp, const void *request, size_t size)
 {
+    struct blob *body = blob_new_uninit(STAMP_SIZE + size);
+
     CHECK(stamp->value_size_max <= VALUE_SIZE_MAX);
-    buf_put_u64(b, (uint64_t)stamp->time_ns);
-    buf_put_u32(b, stamp->value_size_max);
-    buf_put_u64(b, stamp->session);
-    buf_put(b, request, size);
+    bytes_set_u64(body->data, (uint64_t)stamp->time_ns);
+    bytes_set_u32(body->data + 8, stamp->value_size_max);
+    bytes_set_u64(body->data + 12, stamp->session);
+    memcpy(body->data + STAMP_SIZE, request, size);
+    return body;
 }
 
 int wire_txn_decode(const void *bytes, size_t size, struct txn *ret)

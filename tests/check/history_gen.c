@@ -41,18 +41,16 @@ static uint32_t roll(struct gen *g, uint32_t below)
 void gen_entry(struct gen *g, struct request *r)
 {
     struct txn_stamp stamp = {.time_ns = (int64_t)g->now_ns, .value_size_max = 1 << 20};
-    struct buf request = {0}, body = {0};
+    struct buf request = {0};
     struct ledger_entry e = {.epoch = 1, .type = ZAB_ENTRY_DATA};
 
     stamp.session = r->op == OP_SESSION_OPEN ? 0 : 1;
     r->xid = ++g->xid;
     codec_encode_request(&request, r);
-    wire_txn_encode(&body, &stamp, request.data, request.size);
-    e.body = blob_new(body.data, body.size);
+    e.body = wire_txn_new(&stamp, request.data, request.size);
     ledger_push(&g->ledger, &e);
     blob_unref(e.body);
     buf_done(&request);
-    buf_done(&body);
 }
 
 static uint64_t apply(struct gen *g, struct request *r)

@@ -17,9 +17,12 @@ static void encode(struct buf *b, const struct txn *txn)
         .session = txn->session,
     };
     struct buf request = {0};
+    struct blob *body;
 
     codec_encode_request(&request, &txn->request);
-    wire_txn_encode(b, &stamp, request.data, request.size);
+    body = wire_txn_new(&stamp, request.data, request.size);
+    buf_put(b, body->data, body->size);
+    blob_unref(body);
     buf_done(&request);
 }
 

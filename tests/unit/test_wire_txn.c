@@ -20,13 +20,21 @@ static void put_request(struct buf *b, enum op op)
     codec_request_done(&r);
 }
 
+static void put_entry(struct buf *b, const struct txn_stamp *of, const void *request, size_t size)
+{
+    struct blob *body = wire_txn_new(of, request, size);
+
+    buf_put(b, body->data, body->size);
+    blob_unref(body);
+}
+
 Test(wire_txn, the_stamp_and_the_request_come_back)
 {
     struct buf request = {0}, b = {0};
     struct txn txn;
 
     put_request(&request, OP_SET);
-    wire_txn_encode(&b, &stamp, request.data, request.size);
+    put_entry(&b, &stamp, request.data, request.size);
     cr_assert_eq(wire_txn_decode(b.data, b.size, &txn), 0);
     cr_assert_eq(txn.index, 0);
     cr_assert_eq(txn.time_ns, -2);
@@ -47,7 +55,7 @@ Test(wire_txn, an_entry_has_the_documented_bytes)
     struct buf request = {0}, b = {0};
 
     put_request(&request, OP_SET);
-    wire_txn_encode(&b, &stamp, request.data, request.size);
+    put_entry(&b, &stamp, request.data, request.size);
     cr_assert_eq(b.size, 31);
     cr_assert_arr_eq(b.data,
                      "\xfe\xff\xff\xff\xff\xff\xff\xff\x00\x00\x10\x00\x07\x00\x00\x00\x00\x00\x00"
@@ -71,7 +79,7 @@ Test(wire_txn, the_greatest_value_makes_an_entry_within_its_limit)
     memset(r.u.create.value->data, 0, VALUE_SIZE_MAX);
     codec_encode_request(&request, &r);
     cr_assert_leq(request.size, CLIENT_FRAME_SIZE_MAX);
-    wire_txn_encode(&b, &stamp, request.data, request.size);
+    put_entry(&b, &stamp, request.data, request.size);
     cr_assert_leq(b.size, ENTRY_SIZE_MAX);
     codec_request_done(&r);
     buf_done(&request);
@@ -83,7 +91,7 @@ Test(wire_txn, every_truncation_is_refused_and_leaves_the_result_alone)
     struct buf request = {0}, b = {0};
 
     put_request(&request, OP_SET);
-    wire_txn_encode(&b, &stamp, request.data, request.size);
+    put_entry(&b, &stamp, request.data, request.size);
     for (size_t size = 0; size < b.size; size++) {
         struct txn txn = {.index = 42};
 
@@ -107,7 +115,7 @@ Test(wire_txn, only_writes_are_entries)
         struct txn txn;
 
         put_request(&request, writes[i]);
-        wire_txn_encode(&b, &stamp, request.data, request.size);
+        put_entry(&b, &stamp, request.data, request.size);
         cr_assert_eq(wire_txn_decode(b.data, b.size, &txn), 0);
         codec_request_done(&txn.request);
         buf_done(&request);
@@ -118,7 +126,7 @@ Test(wire_txn, only_writes_are_entries)
         struct txn txn;
 
         put_request(&request, reads[i]);
-        wire_txn_encode(&b, &stamp, request.data, request.size);
+        put_entry(&b, &stamp, request.data, request.size);
         cr_assert_eq(wire_txn_decode(b.data, b.size, &txn), ERR_MALFORMED);
         buf_done(&request);
         buf_done(&b);
@@ -133,14 +141,14 @@ Test(wire_txn, a_reply_or_an_event_is_no_entry)
     struct txn txn;
 
     codec_encode_reply(&reply, &r);
-    wire_txn_encode(&b, &stamp, reply.data, reply.size);
+    put_entry(&b, &stamp, reply.data, reply.size);
     cr_assert_eq(wire_txn_decode(b.data, b.size, &txn), ERR_MALFORMED);
     buf_done(&b);
 
     e.has_value = true;
     e.value = blob_new("owned", 5);
     codec_encode_event(&event, &e);
-    wire_txn_encode(&b, &stamp, event.data, event.size);
+    put_entry(&b, &stamp, event.data, event.size);
     cr_assert_eq(wire_txn_decode(b.data, b.size, &txn), ERR_MALFORMED);
     codec_event_done(&e);
     buf_done(&reply);
@@ -154,7 +162,7 @@ Test(wire_txn, a_value_limit_above_that_of_all_ensembles_is_refused)
     struct txn txn;
 
     put_request(&request, OP_SET);
-    wire_txn_encode(&b, &stamp, request.data, request.size);
+    put_entry(&b, &stamp, request.data, request.size);
     bytes_set_u32(b.data + 8, (8 << 20) + 1);
     cr_assert_eq(wire_txn_decode(b.data, b.size, &txn), ERR_MALFORMED);
     buf_done(&request);
