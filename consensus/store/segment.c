@@ -378,13 +378,16 @@ static void batch_pack(struct store *s, const struct store_entry *const *entries
 
 /* File systems record the first write to an allocated block in their journal, which makes a sync
  * dearer by half. Writing zeros a piece ahead takes that cost once per piece; they change nothing
- * that recovery sees, and the sync of the batch that needs them covers them. */
+ * that recovery sees, and the batch's own sync covers them. */
 static int segment_zero_ahead(struct store *s, uint64_t batch_end)
 {
     static _Alignas(BLOCK_SIZE) const uint8_t zeros[256 << 10];
     const struct segment *g = &s->segments[s->segment_count - 1];
     uint64_t end = batch_end + LOG_ZERO_AHEAD_SIZE;
 
+    if (s->zeroed_to >= batch_end) {
+        return 0;
+    }
     end = end < g->size ? end : g->size;
     while (s->zeroed_to < end) {
         uint64_t size = end - s->zeroed_to;
@@ -400,30 +403,6 @@ static int segment_zero_ahead(struct store *s, uint64_t batch_end)
     return 0;
 }
 
-/* The batch in s->sectors, on disk. */
-static int batch_write(struct store *s, uint64_t size)
-{
-    const struct vfs *v = &s->conf.vfs;
-    bool is_zeroed = s->zeroed_to >= s->active_offset + size;
-    int rc;
-
-    s->syncs++;
-    if (is_zeroed && v->pwrite_sync != NULL) {
-        return v->pwrite_sync(v->ctx, s->active_fd, s->sectors, size, s->active_offset);
-    }
-    rc = is_zeroed ? 0 : segment_zero_ahead(s, s->active_offset + size);
-    if (rc == 0) {
-        rc = file_write(v, s->active_fd, s->sectors, size, s->active_offset);
-    }
-    if (rc == 0) {
-        rc = v->sync(v->ctx, s->active_fd);
-        if (rc != 0 && BUG(B12_SYNC_RETRIED)) {
-            rc = v->sync(v->ctx, s->active_fd);
-        }
-    }
-    return rc;
-}
-
 int segment_append(struct store *s, const struct store_entry *const *entries, size_t count,
                    uint64_t payload_size)
 {
@@ -435,7 +414,17 @@ int segment_append(struct store *s, const struct store_entry *const *entries, si
     CHECK(s->active_fd >= 0);
     CHECK(s->active_offset + size <= g->size);
     batch_pack(s, entries, count, payload_size, size);
-    rc = batch_write(s, size);
+    rc = segment_zero_ahead(s, s->active_offset + size);
+    if (rc == 0) {
+        rc = file_write(&s->conf.vfs, s->active_fd, s->sectors, size, s->active_offset);
+    }
+    if (rc == 0) {
+        s->syncs++;
+        rc = s->conf.vfs.sync(s->conf.vfs.ctx, s->active_fd);
+        if (rc != 0 && BUG(B12_SYNC_RETRIED)) {
+            rc = s->conf.vfs.sync(s->conf.vfs.ctx, s->active_fd);
+        }
+    }
     if (rc != 0) {
         segment_name(name, g->sequence);
         return store_fail(s, ERR_IO, name, "append", rc);

@@ -18,11 +18,9 @@ struct vfs {
     ssize_t (*pwrite)(void *ctx, int fd, const void *from, size_t size, uint64_t offset);
     int (*allocate)(void *ctx, int fd, uint64_t size); /* extends with zeros, space reserved */
     int (*sync)(void *ctx, int fd);                    /* fdatasync(2) */
-    /* May be NULL, as in a disk of tests. Prepares a descriptor for pwrite_sync(): from then on it
-     * is given whole blocks of BLOCK_SIZE bytes, in memory aligned to that, and nothing else. */
+    /* From then on the descriptor is given whole blocks of BLOCK_SIZE bytes, in memory aligned to
+     * that, and nothing else. May be NULL, as in a disk of tests. */
     void (*direct)(void *ctx, int fd);
-    /* pwrite() of all bytes and sync() of them, in one: nothing else of the file is covered. */
-    int (*pwrite_sync)(void *ctx, int fd, const void *from, size_t size, uint64_t offset);
     int (*size)(void *ctx, int fd, uint64_t *ret);
     int (*rename)(void *ctx, const char *from, const char *to);
     int (*unlink)(void *ctx, const char *name);

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "mem.h"
@@ -93,8 +92,9 @@ static int posix_sync(void *ctx, int fd)
 }
 
 /* Past the page cache a block costs one request to the disk instead of a copy, a walk over dirty
- * pages and a request. Only where the file system says that blocks of this size can be written so;
- * elsewhere all stays as it is. */
+ * pages and a request. O_DSYNC in the same call would be slower: then the kernel hands the flush to
+ * a worker. Only where the file system says that blocks of this size can be written so; elsewhere
+ * all stays as it is. */
 static void posix_direct(void *ctx, int fd)
 {
     struct statx st = {0};
@@ -103,30 +103,11 @@ static void posix_direct(void *ctx, int fd)
     (void)ctx;
     if (flags < 0 || statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) != 0 ||
         !(st.stx_mask & STATX_DIOALIGN) || st.stx_dio_offset_align == 0 ||
-        BLOCK_SIZE % st.stx_dio_offset_align != 0 || BLOCK_SIZE % st.stx_dio_mem_align != 0) {
+        st.stx_dio_mem_align == 0 || BLOCK_SIZE % st.stx_dio_offset_align != 0 ||
+        BLOCK_SIZE % st.stx_dio_mem_align != 0) {
         return;
     }
     (void)fcntl(fd, F_SETFL, flags | O_DIRECT);
-}
-
-static int posix_pwrite_sync(void *ctx, int fd, const void *from, size_t size, uint64_t offset)
-{
-    (void)ctx;
-    while (size > 0) {
-        struct iovec v = {.iov_base = (void *)(uintptr_t)from, .iov_len = size};
-        ssize_t n = pwritev2(fd, &v, 1, (off_t)offset, RWF_DSYNC);
-
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            return n == 0 ? -EIO : failure(errno);
-        }
-        from = (const uint8_t *)from + n;
-        size -= (size_t)n;
-        offset += (uint64_t)n;
-    }
-    return 0;
 }
 
 static int posix_size(void *ctx, int fd, uint64_t *ret)
@@ -214,7 +195,6 @@ int vfs_posix(const char *dir, struct vfs *ret)
         .allocate = posix_allocate,
         .sync = posix_sync,
         .direct = posix_direct,
-        .pwrite_sync = posix_pwrite_sync,
         .size = posix_size,
         .rename = posix_rename,
         .unlink = posix_unlink,

@@ -26,7 +26,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,8 +37,6 @@ enum {
 
 ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset);
 ssize_t pwrite64(int fd, const void *bytes, size_t size, off_t offset);
-ssize_t pwritev2(int fd, const struct iovec *v, int count, off_t offset, int flags);
-ssize_t pwritev64v2(int fd, const struct iovec *v, int count, off_t offset, int flags);
 int statx(int fd, const char *path, int flags, unsigned mask, struct statx *ret);
 int fdatasync(int fd);
 int fsync(int fd);
@@ -212,23 +209,6 @@ int fdatasync(int fd)
         return 0;
     }
     return before_sync() == 0 && let_go(fd) == 0 ? NEXT(fdatasync)(fd) : -1;
-}
-
-/* The only use of it: one piece, written and synced. */
-ssize_t pwritev2(int fd, const struct iovec *v, int count, off_t offset, int flags)
-{
-    ssize_t n;
-
-    if (control == NULL || count != 1 || flags != RWF_DSYNC) {
-        return NEXT(pwritev2)(fd, v, count, offset, flags);
-    }
-    n = pwrite(fd, v->iov_base, v->iov_len, offset);
-    return n < 0 || fdatasync(fd) == 0 ? n : -1;
-}
-
-ssize_t pwritev64v2(int fd, const struct iovec *v, int count, off_t offset, int flags)
-{
-    return pwritev2(fd, v, count, offset, flags);
 }
 
 int statx(int fd, const char *path, int flags, unsigned mask, struct statx *ret)
