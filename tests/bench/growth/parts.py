@@ -220,7 +220,9 @@ def measure_work(args):
         calls = trace.end()
         by_pid = {pid: sum(c.values()) for (_, pid), c in zip(named, calls)}
         called = used(named, by_pid.get)
-        syncs = used(named, lambda pid: calls[[p for _, p in named].index(pid)].get("fdatasync", 0))
+        synced = {pid: c.get("pwritev2", 0) + c.get("fdatasync", 0)
+                  for (_, pid), c in zip(named, calls)}
+        syncs = used(named, synced.get)
     return [{"process": name, "cpu_us": (cpu_after[name] - cpu[name]) / count * 1e6,
              "switches": (switched_after[name] - switched[name]) / count,
              "calls": called[name] / count, "syncs": syncs[name] / count} for name in cpu]

@@ -39,7 +39,7 @@ TABLES = {
     "sizes": {"bytes": "bytes", "write_us": "write, µs", "write_mbs": "MB/s",
               "read_us": "read, µs", "read_mbs": "MB/s"},
     "work": {"process": "process", "cpu_us": "processor time, µs", "calls": "system calls",
-             "switches": "context switches", "syncs": "`fdatasync`"},
+             "switches": "context switches", "syncs": "writes to the log, with their sync"},
 }
 
 LOG_X = "set logscale x 10; set format x '%.0s%c'\n"
