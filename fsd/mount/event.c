@@ -77,7 +77,8 @@ static void on_create(struct change *ch)
     if (other != NULL && other != ch->node) {
         inode_detach(other); /* it went while nobody told us */
     }
-    event_mark_dir(ch->m, ch->dir);
+    inode_gain_child(ch->dir, &e->attr, e->name, e->index);
+    inode_stat_drop(ch->m, ch->dir);
     if (inode_is_watchable(ch->dir) && (!own || is_unsettled(ch))) {
         repeat(ch, REPLAY_CREATE);
     }

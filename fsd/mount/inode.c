@@ -169,6 +169,32 @@ void inode_update(struct inode *i, const struct attr *attr, uint64_t index)
         index >= i->event_index;
 }
 
+static bool is_data(struct name name)
+{
+    static const char data[] = ".data";
+
+    return name.size == sizeof(data) - 1 && memcmp(name.bytes, data, name.size) == 0;
+}
+
+/* What the ensemble does to the directory of a new node, all of which has the time of the entry.
+ * A ".data" is not among the children. Of a removal the time is not told. */
+void inode_gain_child(struct inode *dir, const struct attr *child, struct name name, uint64_t index)
+{
+    struct attr *a = &dir->attr;
+
+    if (!dir->attr_fresh || index <= dir->attr_index || is_data(name)) {
+        dir->attr_fresh = false;
+        return;
+    }
+    a->size++;
+    a->nlink += child->type == NODE_DIR ? 1 : 0;
+    a->cversion++;
+    a->pzxid = index;
+    a->mtime_ns = child->ctime_ns;
+    a->ctime_ns = child->ctime_ns;
+    dir->attr_index = index;
+}
+
 struct inode *inode_learn(struct inodes *t, struct inode *dir, struct name name,
                           const struct attr *attr, uint64_t index)
 {

@@ -117,6 +117,11 @@ struct inode *inode_learn(struct inodes *t, struct inode *dir, struct name name,
 /* Records attributes of an inode as of `index`. */
 void inode_update(struct inode *i, const struct attr *attr, uint64_t index);
 
+/* A child was made in the directory at `index`: what is known of the directory follows, or is known
+ * no longer. */
+void inode_gain_child(struct inode *dir, const struct attr *child, struct name name,
+                      uint64_t index);
+
 /* The node is gone from its directory. */
 void inode_remove(struct inode *i);
 

@@ -1,6 +1,9 @@
 """`job-#` created from three mounts at once: every file gets a number of its own, and the numbers
 rise. 1,500 files, 150 of them by bash; the name that the creator is told is the one in the listing.
+What a mount shows of the directory, which it works out from the changes it is told of, is what the
+member it does not ask knows.
 """
+import json
 import os
 import re
 import subprocess
@@ -25,6 +28,23 @@ def create_jobs(directory, who):
     return names
 
 
+def check_directory(e, *path):
+    """Directory as each mount shows it, with links, children, times and the ensemble's numbers."""
+    shown = []
+    for n in (1, 2, 3):
+        st = os.stat(e.path(n, *path))
+        numbers = [int(os.getxattr(e.path(n, *path), f"user.zabfs.{x}"))
+                   for x in ("cversion", "pzxid")]
+        shown.append([st.st_size, st.st_nlink, st.st_mtime_ns, st.st_ctime_ns, *numbers])
+    known = json.loads(e.zabctl("--servers", e.server(1), "--json", "stat",
+                                "/" + "/".join(path)).stdout)
+    for n, one in enumerate(shown, 1):
+        check(one[0] == len(os.listdir(e.path(n, *path))), f"m{n} shows {one[0]} children")
+        check(one == shown[0], f"m{n} shows {one} of the directory, m1 {shown[0]}")
+        check([*one[:2], *one[4:]] == [known[x] for x in ("size", "nlink", "cversion", "pzxid")],
+              f"m{n} shows {one}, the member: {known}")
+
+
 def test(e):
     os.mkdir(e.path(1, "q"))
     e.barriers()
@@ -47,6 +67,7 @@ def test(e):
             check(value == f"m{n} {i}".encode(), f"{names[i]} holds {value!r}")
     check(len(set(sum(told, []))) == 3 * EACH, "one name was told twice")
 
+    check_directory(e, "q")
     os.mkdir(e.path(2, "q", "dir-#"))
     os.symlink("target", e.path(3, "q", "link-#"))
     os.mknod(e.path(1, "q", "node-#"), 0o600)
@@ -54,6 +75,8 @@ def test(e):
     for kind in ("dir", "link", "node"):
         found = [name for name in os.listdir(e.path(1, "q")) if name.startswith(kind)]
         check(len(found) == 1 and re.fullmatch(kind + r"-\d{10}", found[0]), f"{kind}-#: {found}")
+    e.barriers()
+    check_directory(e, "q")
     script = ('exec 9>"$1/q/shell-#"; echo v >&9; '
               'getfattr --absolute-names --only-values -n user.zabfs.name /proc/self/fd/9')
     r = subprocess.run(["bash", "-c", script, "bash", e.mount(1)], capture_output=True, timeout=30)

@@ -92,6 +92,45 @@ Test(inode, an_answer_older_than_an_event_in_the_directory_is_neither_fresh_nor_
     inode_unpin(&t, f);
 }
 
+Test(inode, a_directory_follows_what_is_made_in_it)
+{
+    struct inode *d = learn(t.root, "d", 10, NODE_DIR, 5);
+    struct attr file = {.id = 11, .parent = 10, .type = NODE_FILE, .ctime_ns = 700};
+    struct attr dir = {.id = 12, .parent = 10, .type = NODE_DIR, .ctime_ns = 800};
+
+    inode_gain_child(d, &file, name("f"), 7);
+    cr_assert(d->attr_fresh);
+    cr_assert_eq(d->attr.size, 1);
+    cr_assert_eq(d->attr.nlink, 1, "learn() gave it one");
+    inode_gain_child(d, &dir, name("g"), 8);
+    cr_assert(d->attr_fresh);
+    cr_assert_eq(d->attr.size, 2);
+    cr_assert_eq(d->attr.nlink, 2);
+    cr_assert_eq(d->attr.cversion, 2);
+    cr_assert_eq(d->attr.pzxid, 8);
+    cr_assert_eq(d->attr.mtime_ns, 800);
+    cr_assert_eq(d->attr.ctime_ns, 800);
+    cr_assert_eq(d->attr_index, 8);
+    inode_unpin(&t, d);
+}
+
+Test(inode, what_is_not_known_to_be_new_in_a_directory_is_asked_for)
+{
+    struct inode *d = learn(t.root, "d", 10, NODE_DIR, 7);
+    struct attr file = {.id = 11, .parent = 10, .type = NODE_FILE, .ctime_ns = 700};
+
+    inode_gain_child(d, &file, name("f"), 7);
+    cr_assert(!d->attr_fresh, "its attributes may hold that already");
+    inode_gain_child(d, &file, name("g"), 8);
+    cr_assert(!d->attr_fresh, "it was not known before");
+    cr_assert_eq(d->attr.size, 0);
+    d->attr_fresh = true;
+    inode_gain_child(d, &file, name(".data"), 9);
+    cr_assert(!d->attr_fresh, "that is no child");
+    cr_assert_eq(d->attr.size, 0);
+    inode_unpin(&t, d);
+}
+
 Test(inode, a_removed_node_stays_removed)
 {
     struct inode *f = learn(t.root, "f", 11, NODE_FILE, 8);
