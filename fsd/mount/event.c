@@ -78,7 +78,7 @@ static void on_create(struct change *ch)
         inode_detach(other); /* it went while nobody told us */
     }
     inode_gain_child(ch->dir, &e->attr, e->name, e->index);
-    inode_stat_drop(ch->m, ch->dir);
+    inode_stat_drop(ch->m, ch->dir, false);
     if (inode_is_watchable(ch->dir) && (!own || is_unsettled(ch))) {
         repeat(ch, REPLAY_CREATE);
     }
