@@ -38,11 +38,18 @@ struct replay_job {
     struct replay_job *prev, *next;
 };
 
+struct replay_name { /* one that jobs of a directory change */
+    size_t uses;
+    UT_hash_handle hh;
+    char text[];
+};
+
 struct replay_dir { /* a directory with jobs; there is none without */
     uint64_t id;
     struct inode *inode;     /* held */
     struct replay_job *jobs; /* the first is at work if `helper` is set */
     size_t count;
+    struct replay_name *names;
     size_t name_count;   /* of them change what a name in it is */
     size_t other_count;  /* of them are not REPLAY_SET */
     uint64_t other_last; /* number of the last such one that ever waited */

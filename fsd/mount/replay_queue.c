@@ -29,10 +29,51 @@ static struct replay_dir *dir_get(struct replay *r, struct inode *dir)
     return d;
 }
 
+/* Names are counted, so that a change made here need not look through the queue. */
+
+static struct replay_name *name_find(const struct replay_dir *d, struct name name)
+{
+    struct replay_name *n;
+
+    HASH_FIND(hh, d->names, name.bytes, name.size, n);
+    return n;
+}
+
+static void name_use(struct replay_dir *d, struct name name)
+{
+    struct replay_name *n = name_find(d, name);
+
+    if (n == NULL) {
+        n = mem_zalloc(sizeof(*n) + name.size + 1);
+        memcpy(n->text, name.bytes, name.size);
+        HASH_ADD_KEYPTR(hh, d->names, n->text, name.size, n);
+    }
+    n->uses++;
+}
+
+static void name_drop(struct replay_dir *d, const char *text)
+{
+    struct replay_name *n = name_find(d, (struct name){text, (uint32_t)strlen(text)});
+
+    if (--n->uses == 0) {
+        HASH_DELETE(hh, d->names, n);
+        mem_free(n);
+    }
+}
+
+static char *text_of(struct name name)
+{
+    char *text = mem_zalloc(name.size + 1);
+
+    memcpy(text, name.bytes, name.size);
+    return text;
+}
+
 static void dir_free(struct replay *r, struct replay_dir *d)
 {
     CHECK(d->jobs == NULL);
     CHECK(d->helper == NULL);
+    CHECK(d->names == NULL);
     HASH_DELETE(hh, r->dirs, d);
     inode_unpin(r->conf.inodes, d->inode);
     mem_free(d);
@@ -46,6 +87,10 @@ static bool is_of_name(const struct replay_job *j)
 static void job_free(struct replay *r, struct replay_job *j)
 {
     DL_DELETE(j->dir->jobs, j);
+    name_drop(j->dir, j->name);
+    if (j->to_dir == j->dir->inode) {
+        name_drop(j->dir, j->to_name);
+    }
     j->dir->count--;
     j->dir->name_count -= is_of_name(j);
     j->dir->other_count -= j->kind != REPLAY_SET;
@@ -157,8 +202,8 @@ static struct replay_job *push(struct replay *r, struct replay_dir *d, enum repl
     j->dir = d;
     j->node = node;
     inode_pin(node);
-    j->name = mem_zalloc(name.size + 1);
-    memcpy(j->name, name.bytes, name.size);
+    j->name = text_of(name);
+    name_use(d, name);
     DL_APPEND(d->jobs, j);
     d->count++;
     d->name_count += is_of_name(j);
@@ -179,6 +224,9 @@ static void job_widow(struct replay *r, struct replay_job *j)
     j->twin = NULL;
     j->kind = REPLAY_TOUCH;
     j->dir->name_count--;
+    name_drop(j->dir, j->name);
+    j->name[0] = '\0'; /* of the directory itself */
+    name_use(j->dir, (struct name){"", 0});
     inode_unpin(r->conf.inodes, j->node);
     j->node = j->dir->inode;
     inode_pin(j->node);
@@ -270,8 +318,10 @@ void replay_move(struct replay *r, struct replay_place from, struct replay_place
     j = push(r, source, REPLAY_MOVE, from.name, node);
     j->to_dir = to.dir;
     inode_pin(to.dir);
-    j->to_name = mem_zalloc(to.name.size + 1);
-    memcpy(j->to_name, to.name.bytes, to.name.size);
+    j->to_name = text_of(to.name);
+    if (target == source) {
+        name_use(source, to.name);
+    }
     j->other = other;
     if (other != NULL) {
         inode_pin(other);
@@ -313,25 +363,11 @@ bool replay_renames(const struct replay *r, const struct inode *dir)
     return d != NULL && d->name_count > 0;
 }
 
-static bool is_text(struct name name, const char *text)
-{
-    return strlen(text) == name.size && memcmp(text, name.bytes, name.size) == 0;
-}
-
 bool replay_has_name(const struct replay *r, const struct inode *dir, struct name name)
 {
     const struct replay_dir *d = dir_find(r, dir->id);
-    const struct replay_job *j;
 
-    if (d == NULL) {
-        return false;
-    }
-    DL_FOREACH (d->jobs, j) {
-        if (is_text(name, j->name) || (j->to_dir == dir && is_text(name, j->to_name))) {
-            return true;
-        }
-    }
-    return false;
+    return d != NULL && name_find(d, name) != NULL;
 }
 
 void replay_info(const struct replay *r, struct replay_info *ret)

@@ -79,6 +79,22 @@ Test(replay, a_waiting_job_is_found_by_its_name)
     cr_assert(!replay_has_name(r, t.root, (struct name){"a", 1}));
 }
 
+Test(replay, a_name_is_known_as_long_as_one_of_its_jobs_waits)
+{
+    struct inode *node = learn(dir, "old", 11, NODE_FILE);
+
+    add(REPLAY_CREATE, "a", 12);
+    add(REPLAY_SETATTR, "a", 12);
+    replay_move(r, (struct replay_place){dir, {"old", 3}}, (struct replay_place){dir, {"a", 1}},
+                node, NULL);
+    cr_assert(replay_has_name(r, dir, (struct name){"a", 1}));
+    cr_assert(replay_has_name(r, dir, (struct name){"old", 3}));
+    replay_overflow(r, dir);
+    cr_assert(!replay_has_name(r, dir, (struct name){"a", 1}));
+    cr_assert(!replay_has_name(r, dir, (struct name){"old", 3}));
+    inode_unpin(&t, node);
+}
+
 Test(replay, a_node_that_is_gone_is_held_until_its_job_is_done)
 {
     add(REPLAY_CREATE, "a", 11);
