@@ -1,4 +1,5 @@
-"""compare [--rounds N] [--only FIGURE,...] [--quick] [--dir DIR] [--json FILE] --build DIR
+"""compare [--rounds N] [--only FIGURE,...] [--quick] [--dir DIR] [--json FILE] [--readme FILE]
+        --build DIR
 
 The same work on zabfs, ZooKeeper and etcd, in turn; one table. tests/bench/compare.sh runs it.
 """
@@ -88,7 +89,7 @@ class Comparison:
         return names[first:] + names[:first]
 
     def warm_up(self, figures):
-        """Each does all of its work, at half the length: Java's compiler has then seen all of it."""
+        """Each does all of its work at half the length: Java's compiler has then seen it."""
         say("warm up")
         warm = Measure(self.measure.programs, self.measure.part * WARM_PART)
         for figure in figures:
@@ -154,8 +155,8 @@ class Comparison:
         self.stop()
 
     def live(self, name, found):
-        """A first start in each round; the ensemble of the first one is filled, and started again in
-        each round. Only one runs at a time."""
+        """A first start in each round; the ensemble of the first one is filled, and started again
+        in each round. Only one runs at a time."""
         key, loaded = f"{name}, new", f"{name}, filled"
         self.running[key] = system = SYSTEMS[name](self.args.dir / f"{name}-{time.monotonic_ns()}")
         life.first_start(self.measure, system, found)
@@ -167,6 +168,11 @@ class Comparison:
             del self.running[key]
         if loaded in self.running and self.wants("restart"):
             life.restart(self.measure, self.running[loaded], self.files, found)
+
+    def is_complete(self):
+        """Nothing failed, nothing was left out: a result to be published."""
+        return (not self.failures and not self.args.quick and
+                all(row.is_complete() for row in self.rows()))
 
     # --- result ----------------------------------------------------------------------------------
 
@@ -208,7 +214,10 @@ class Comparison:
             print(f"{key}: " + ", ".join(f"{name} {report.number(statistics.median(values))}"
                                          for name, values in systems.items()))
         print("\n" + "\n".join(f"{key}: {value}" for key, value in where.items()))
-        print("\n" + report.markdown(self.rows()))
+        text = report.markdown(self.rows(), where, self.args.rounds, self.kills,
+                               self.floors_found())
+        if self.args.readme and self.is_complete():
+            report.put_into(self.args.readme, text)
 
 
 def arguments():
@@ -220,6 +229,9 @@ def arguments():
                         help="less of everything: shows that it works, its numbers mean nothing")
     parser.add_argument("--dir", help="for all data (default: a new one in /var/tmp)")
     parser.add_argument("--json", type=pathlib.Path, help="file for the result as JSON")
+    parser.add_argument("--readme", type=pathlib.Path, metavar="FILE",
+                        help="put the table of a complete run into README.md, between its "
+                        "two marks")
     parser.add_argument("--build", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
     args = parser.parse_args()
     known = {figure.key for figure in FIGURES} | set(LIFE)

@@ -52,8 +52,8 @@ class Writer:
 
 
 def first_write_ms(measure, system):
-    """From the start of the first process to the first acknowledged write. On zabfs that goes through
-    a mount that is started together with the members."""
+    """From the start of the first process to the first acknowledged write. On zabfs that goes
+    through a mount that is started together with the members."""
     start_ns = time.monotonic_ns()
     system.start_members()
     if system.name == "zabfs":
@@ -67,8 +67,8 @@ def first_write_ms(measure, system):
 
 
 def failover_ms(measure, system):
-    """SIGKILL of the leader to the first acknowledged write that began after it, for a client that is
-    attached to a follower. The member is back before this returns."""
+    """SIGKILL of the leader to the first acknowledged write that began after it, for a client that
+    is attached to a follower. The member is back before this returns."""
     leader = system.leader()
     followers = system.followers()
     if system.name == "zabfs":

@@ -8,6 +8,8 @@ import shutil
 import statistics
 import subprocess
 
+from process import Failure
+
 TITLES = {"zabfs": "zabfs", "zookeeper": "ZooKeeper", "etcd": "etcd"}
 
 
@@ -91,17 +93,36 @@ def table(rows):
                      for line in cells)
 
 
-def markdown(rows):
+def markdown(rows, where, rounds, kills, floors):
+    """The part of README.md that is measured."""
     cells = [HEAD, ["---"] * len(HEAD), *lines(rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
+    text = (f"{where['processors']} processors ({where['model']}), "
+            f"{round(where['memory_mib'] / 1024)} GiB, Linux {where['kernel']}, "
+            f"{where['file_system']} on {where['disk']}. ZooKeeper\n{where['zookeeper']}; etcd "
+            f"{where['etcd']}.\nMedians of {rounds} rounds, for the loss of the leader of {kills} "
+            "kills (lowest .. highest):\n\n")
+    text += "\n".join("| " + " | ".join(line) + " |" for line in cells) + "\n"
+    if floors:
+        text += "\n```\n" + floors_text(floors) + "\n```\n"
+    return text
+
+
+def put_into(path, text):
+    """Between the two marks of a file."""
+    begin, end = "<!-- compare.sh -->\n", "<!-- compare.sh: end -->\n"
+    head, found, rest = path.read_text().partition(begin)
+    _, found_end, tail = rest.partition(end)
+    if not found or not found_end:
+        raise Failure(f"{path} has no place for the table")
+    path.write_text(head + begin + text + end + tail)
 
 
 # Floors of one operation: what the machine takes for what cannot be left out.
-#   write  open(O_TRUNC), write and close are three requests of the kernel to the mount (the release
-#          waits for nobody); the mount asks its member, a follower: one round trip on a unix socket;
-#          the follower asks the leader and is given the proposal, acknowledges it and is given the
-#          commit: two round trips over TCP; the leader and the follower sync at the same time.
-#   read   open asks the mount; the value comes from the page cache, and nobody waits for the release.
+#   write  open(O_TRUNC), write and close are three requests of the kernel to the mount (nobody
+#          waits for the release); the mount asks its member, a follower: one round trip on a unix
+#          socket; the follower asks the leader and is given the proposal, acknowledges it and is
+#          given the commit: two round trips over TCP; leader and follower sync at the same time.
+#   read   open asks the mount; the value is in the page cache.
 FLOORS = {
     "write": {"fdatasync": 1, "tcp": 2, "unix": 1, "fuse": 3},
     "read": {"fuse": 1},
@@ -134,8 +155,8 @@ def floors_text(found):
         if operation in found:
             one = found[operation]
             parts = " + ".join(f"{times} x {name}" for name, times in one["parts"].items())
-            text += (f"\none {operation}: {one['median_us']:.1f} µs = {one['floors']:.2f} floors of "
-                     f"{one['floor_us']:.1f} µs ({parts})")
+            text += (f"\none {operation}: {one['median_us']:.1f} µs = {one['floors']:.2f} floors "
+                     f"of {one['floor_us']:.1f} µs ({parts})")
     return text
 
 
@@ -159,7 +180,7 @@ def machine(directory, heap):
         m[1].rstrip("/") + "/")), key=lambda m: len(m[1]))
     memory = int(re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())[1])
     return {"processors": len(os.sched_getaffinity(0)), "model": model[1] if model else "",
-            "memory_mib": memory // 1024, "kernel": platform.release(), "disk": device,
-            "file_system": kind, "free_mib": shutil.disk_usage(path).free >> 20,
+            "memory_mib": memory // 1024, "kernel": platform.release().partition("-")[0],
+            "disk": device, "file_system": kind, "free_mib": shutil.disk_usage(path).free >> 20,
             "zookeeper": f"{version('zookeeper')}, {said(['java', '-version'])}, {heap}",
             "etcd": version("etcd-server"), "h2load": version("nghttp2-client")}

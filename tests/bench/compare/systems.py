@@ -121,7 +121,7 @@ class Zabfs(System):
             self.wait_mount(f"m{number}")
 
     def servers(self, number):
-        """The server list of a client of that member: the others are where it goes when that dies."""
+        """The server list of a client of that member, and the others, for when that dies."""
         others = "+".join(self.server(n) for n in MEMBERS if n != number)
         return f"unix:{self.directory}/{number}.sock+{others}"
 
@@ -206,8 +206,8 @@ def is_mounted(path):
 
 
 class ZooKeeper(System):
-    """Debian's jars; zoo.cfg with the times of Debian's sample, everything else by default. Left out,
-    to its advantage: the HTTP console and JMX, which cost memory and time to start."""
+    """Debian's jars; zoo.cfg with the times of Debian's sample, everything else by default. Left
+    out, to its advantage: the HTTP console and JMX, which cost memory and time to start."""
     name = "zookeeper"
     title = "ZooKeeper"
     heap = "-Xmx1000m"  # what ZooKeeper's own start script gives it; the default of Java is 1/4 of
