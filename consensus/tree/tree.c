@@ -40,14 +40,15 @@ static uint64_t hash_by_key(const struct table_link *link)
 struct tree_node *tnode_new(enum node_type type, struct name name)
 {
     struct tree_node *n;
+    size_t size;
 
     CHECK(name.size <= NAME_SIZE_MAX);
-    n = mem_zalloc(sizeof(*n) + name.size);
+    size = offsetof(struct tree_node, first_name) + name.size; /* its padding has room for names */
+    n = mem_zalloc(size > sizeof(*n) ? size : sizeof(*n));
     n->type = (uint8_t)type;
     n->name_size = (uint8_t)name.size;
-    n->name = n->first_name;
     if (name.size > 0) {
-        memcpy(n->name, name.bytes, name.size);
+        memcpy(n->first_name, name.bytes, name.size);
     }
     if (type == NODE_DIR) {
         n->dir = mem_zalloc(sizeof(*n->dir));
@@ -62,6 +63,33 @@ struct tree_extra *tnode_extra(struct tree_node *n)
         n->extra = mem_zalloc(sizeof(*n->extra));
     }
     return n->extra;
+}
+
+const char *tnode_name(const struct tree_node *n)
+{
+    return n->extra != NULL && n->extra->name != NULL ? n->extra->name : n->first_name;
+}
+
+uint64_t tnode_aversion(const struct tree_node *n)
+{
+    return n->extra != NULL ? n->extra->aversion : 0;
+}
+
+void tnode_aversion_set(struct tree_node *n, uint64_t aversion)
+{
+    if (aversion != tnode_aversion(n)) {
+        tnode_extra(n)->aversion = aversion;
+    }
+}
+
+static bool value_is_large(const struct tree_node *n)
+{
+    return n->value != NULL && n->value->size > VALUE_HASHED_SIZE_MAX;
+}
+
+uint64_t tnode_value_hash(const struct tree_node *n)
+{
+    return value_is_large(n) ? n->extra->value_hash : value_hash(n->value);
 }
 
 bool name_is_data(struct name name)
@@ -85,10 +113,8 @@ void tnode_free(struct tree_node *n)
     if (n->extra != NULL) {
         xattrs_free(n->extra->xattrs);
         locks_free(n->extra->locks);
+        mem_free(n->extra->name);
         mem_free(n->extra);
-    }
-    if (n->name != n->first_name) {
-        mem_free(n->name);
     }
     blob_unref(n->value);
     mem_free(n);
@@ -256,12 +282,11 @@ void tree_unlink_undo(struct tree *t, struct tree_node *n)
 void tnode_name_set(struct tree_node *n, struct name name)
 {
     char *bytes = mem_dup(name.bytes, name.size);
+    struct tree_extra *x = tnode_extra(n);
 
     CHECK(name.size > 0 && name.size <= NAME_SIZE_MAX);
-    if (n->name != n->first_name) {
-        mem_free(n->name);
-    }
-    n->name = bytes;
+    mem_free(x->name);
+    x->name = bytes;
     n->name_size = (uint8_t)name.size;
 }
 
@@ -272,7 +297,11 @@ void tnode_value_init(struct tree_node *n, struct blob *value)
         value = NULL;
     }
     n->value = value;
-    n->value_hash = value_hash(value);
+    if (value_is_large(n)) {
+        tnode_extra(n)->value_hash = value_hash(value);
+    } else if (n->extra != NULL) {
+        n->extra->value_hash = 0;
+    }
 }
 
 void tree_value_set(struct tree *t, struct tree_node *n, struct blob *value)
@@ -312,7 +341,7 @@ struct tree_node *tnode_child(const struct tree *t, const struct tree_node *dir,
         struct tree_node *n = TABLE_ITEM(l, struct tree_node, by_name);
 
         if (n->parent == dir && n->name_size == name.size &&
-            memcmp(n->name, name.bytes, name.size) == 0) {
+            memcmp(tnode_name(n), name.bytes, name.size) == 0) {
             return n;
         }
     }
@@ -394,7 +423,7 @@ void tree_node_attr(const struct tree_node *n, struct attr *ret)
         .nlink = d != NULL ? 2 + d->child_dirs : 1,
         .version = n->version,
         .cversion = d != NULL ? d->cversion : 0,
-        .aversion = n->aversion,
+        .aversion = tnode_aversion(n),
         .czxid = n->czxid,
         .mzxid = n->mzxid,
         .pzxid = d != NULL ? d->pzxid : n->czxid,
@@ -411,7 +440,7 @@ struct blob *tree_node_value(const struct tree_node *n)
 
 struct name tree_node_name(const struct tree_node *n)
 {
-    return (struct name){n->name, n->name_size};
+    return (struct name){tnode_name(n), n->name_size};
 }
 
 /* Written from its end, because it is walked upwards. */
@@ -425,7 +454,7 @@ size_t tree_node_path(const struct tree *t, uint64_t id, char ret[PATH_SIZE_MAX]
             return 0;
         }
         at -= n->name_size;
-        memcpy(ret + at, n->name, n->name_size);
+        memcpy(ret + at, tnode_name(n), n->name_size);
         ret[--at] = '/';
     }
     memmove(ret, ret + at, PATH_SIZE_MAX - at);

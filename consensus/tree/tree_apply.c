@@ -233,7 +233,7 @@ static int apply_setattr(struct tree *t, const struct txn *txn, struct txn_resul
         n->gid = a.gid;
         n->atime_ns = a.atime_ns;
         n->ctime_ns = t->time_ns;
-        n->aversion += changed ? 1 : 0;
+        tnode_aversion_set(n, tnode_aversion(n) + (changed ? 1 : 0));
         digest_add_node(t, n);
         results_change(t, txn, n, resize ? CHANGE_SET : CHANGE_SETATTR);
     }

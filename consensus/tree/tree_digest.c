@@ -20,7 +20,7 @@ static uint64_t node_hash(const struct tree_node *n)
 {
     uint8_t record[RECORD_SIZE_MAX];
 
-    return hash64(record, record_put_node(n, record), n->value_hash + xattrs_hash(n));
+    return hash64(record, record_put_node(n, record), tnode_value_hash(n) + xattrs_hash(n));
 }
 
 static uint64_t session_hash(const struct session *s)
@@ -187,14 +187,14 @@ static void audit_node(const struct tree *t, const struct tree_node *n)
     CHECK(n->czxid <= n->mzxid);
     CHECK(n->mzxid <= t->index);
     CHECK(n->value == NULL || n->value->size > 0);
-    CHECK(n->value_hash == value_hash(n->value));
+    CHECK(tnode_value_hash(n) == value_hash(n->value));
     CHECK(xattrs_are_sound(n));
     CHECK(n->extra == NULL || n->extra->fence <= t->index);
     audit_life(t, n);
     if (n == t->root) {
         CHECK(n->parent == n);
     } else {
-        CHECK(name_check(n->name, n->name_size) == 0);
+        CHECK(name_check(tnode_name(n), n->name_size) == 0);
         CHECK(tnode_child(t, n->parent, tree_node_name(n)) == n);
         CHECK(n->cookie > 0 ? series_get(&n->parent->dir->children, n->cookie) == n
                             : n->parent->dir->data == n);

@@ -239,7 +239,7 @@ void history_note(struct tree *t, const struct tree_node *n)
     p->node = NULL;
     p->name_size = n->name_size;
     if (n->name_size > 0) {
-        memcpy(p->name, n->name, n->name_size);
+        memcpy(p->name, tnode_name(n), n->name_size);
     }
     DL_APPEND(h->all, p);
     h->count++;

@@ -50,8 +50,12 @@ struct tree_dir {
                               attributes with their names. Never stored */
 };
 
-/* What few nodes have. NULL in the node means: permanent, no attributes, no locks, never locked. */
+/* What few nodes have. NULL in the node means: permanent, no attributes, no locks, never locked,
+ * its own attributes never changed, never renamed, no large value. */
 struct tree_extra {
+    uint64_t aversion;
+    uint64_t value_hash;                       /* of a value above VALUE_HASHED_SIZE_MAX; else 0 */
+    char *name;                                /* owned; since it was renamed, else NULL */
     uint64_t owner;                            /* session; 0: permanent */
     uint8_t life;                              /* enum node_life */
     bool by_rule;                              /* ephemeral because of its directory */
@@ -79,18 +83,19 @@ struct tree_node {
     struct tree_dir *dir;     /* owned; NULL: not a directory */
     struct tree_extra *extra; /* owned, or NULL */
     struct blob *value;       /* one reference; NULL is empty, never a blob of size 0 */
-    uint64_t value_hash;      /* 0 without a value */
     uint64_t cookie;          /* place in the parent's list; the root's is 0 */
-    uint64_t version, aversion;
+    uint64_t version;
     uint64_t czxid, mzxid;
     int64_t atime_ns, mtime_ns, ctime_ns;
     uint32_t uid, gid;
     uint16_t mode;
     uint8_t type; /* enum node_type */
     uint8_t name_size;
-    char *name; /* first_name, or memory of its own after a rename */
-    char first_name[];
+    char first_name[]; /* the name, until it is renamed */
 };
+
+/* Values up to this size are hashed again when their node is. */
+enum { VALUE_HASHED_SIZE_MAX = 4096 };
 
 /* The reply to one request of a session, kept until the session's floor passes its xid. */
 struct slot {
@@ -146,8 +151,12 @@ struct tree {
 struct tree_node *tnode_new(enum node_type type, struct name name);
 void tnode_free(struct tree_node *n);
 struct tree_extra *tnode_extra(struct tree_node *n); /* made if there is none */
-bool name_is_data(struct name name);                 /* ".data" */
-bool tnode_is_data(const struct tree_node *n);       /* linked as such: no child */
+const char *tnode_name(const struct tree_node *n);   /* of n->name_size bytes */
+uint64_t tnode_aversion(const struct tree_node *n);
+void tnode_aversion_set(struct tree_node *n, uint64_t aversion);
+uint64_t tnode_value_hash(const struct tree_node *n);
+bool name_is_data(struct name name);           /* ".data" */
+bool tnode_is_data(const struct tree_node *n); /* linked as such: no child */
 /* Links a node with its id, cookie and value set, below `parent` (itself for the root). Counts it,
  * leaves versions, times and the digest to the caller. */
 void tree_link(struct tree *t, struct tree_node *parent, struct tree_node *n);

@@ -107,7 +107,7 @@ void journal_fields(struct tree *t, const struct tree_node *n)
 
     note(t, UNDO_FIELDS, n)->was.fields = (struct undo_fields){
         .version = n->version,
-        .aversion = n->aversion,
+        .aversion = tnode_aversion(n),
         .mzxid = n->mzxid,
         .atime_ns = n->atime_ns,
         .mtime_ns = n->mtime_ns,
@@ -180,7 +180,7 @@ void journal_xattrs(struct tree *t, const struct tree_node *to, struct tree_node
 static void undo_fields(struct tree *t, struct tree_node *n, struct undo_fields *was)
 {
     n->version = was->version;
-    n->aversion = was->aversion;
+    tnode_aversion_set(n, was->aversion);
     n->mzxid = was->mzxid;
     n->atime_ns = was->atime_ns;
     n->mtime_ns = was->mtime_ns;

@@ -130,12 +130,12 @@ size_t record_put_node(const struct tree_node *n, uint8_t *to)
     uint8_t *at = to + RECORD_HEAD_SIZE;
 
     put_u8(&at, n->type);
-    put_text(&at, n->name, n->name_size);
+    put_text(&at, tnode_name(n), n->name_size);
     put_u64(&at, n->id);
     put_u64(&at, n->parent->id);
     put_u64(&at, n->cookie);
     put_u64(&at, n->version);
-    put_u64(&at, n->aversion);
+    put_u64(&at, tnode_aversion(n));
     put_u64(&at, n->czxid);
     put_u64(&at, n->mzxid);
     put_i64(&at, n->atime_ns);
@@ -360,12 +360,14 @@ static bool get_extra(struct cursor *c, struct tree_node *n, uint32_t *ret_xattr
 /* Everything behind the name. */
 static bool get_node_rest(struct cursor *c, struct tree_node *n, struct record_node_links *ret)
 {
+    uint64_t aversion = 0;
     bool good = cur_u64(c, &n->id) && cur_u64(c, &ret->parent) && cur_u64(c, &n->cookie) &&
-                cur_u64(c, &n->version) && cur_u64(c, &n->aversion) && cur_u64(c, &n->czxid) &&
+                cur_u64(c, &n->version) && cur_u64(c, &aversion) && cur_u64(c, &n->czxid) &&
                 cur_u64(c, &n->mzxid) && get_i64(c, &n->atime_ns) && get_i64(c, &n->mtime_ns) &&
                 get_i64(c, &n->ctime_ns) && cur_u32(c, &n->uid) && cur_u32(c, &n->gid) &&
                 cur_u16(c, &n->mode);
 
+    tnode_aversion_set(n, aversion);
     if (good && n->dir != NULL) {
         good = cur_u64(c, &n->dir->create_count) && cur_u64(c, &n->dir->cversion) &&
                cur_u64(c, &n->dir->pzxid);

@@ -254,7 +254,7 @@ static void merge_take(struct tree *t, struct tree_node *n, struct tree_node *go
     n->ctime_ns = t->time_ns;
     n->mzxid = t->index;
     n->version++;
-    n->aversion++;
+    tnode_aversion_set(n, tnode_aversion(n) + 1);
     digest_add_node(t, n);
 }
 

@@ -158,7 +158,7 @@ struct name results_path(struct tree *t, const struct tree_node *dir)
     at = text + size;
     for (n = dir; n->parent != n; n = n->parent) {
         at -= n->name_size;
-        memcpy(at, n->name, n->name_size);
+        memcpy(at, tnode_name(n), n->name_size);
         *--at = '/';
     }
     return (struct name){text, (uint32_t)size};

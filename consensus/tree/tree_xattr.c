@@ -338,7 +338,7 @@ static void setxattr_carry_out(struct tree *t, const struct xattr_op *op)
     if (n != t->root) {
         usage_add(n->parent, 0, (uint64_t)op->size - op->size_before);
     }
-    n->aversion++;
+    tnode_aversion_set(n, tnode_aversion(n) + 1);
     n->ctime_ns = t->time_ns;
     digest_add_node(t, n);
 }

@@ -35,7 +35,7 @@ static struct state state_copy(const struct tree *t)
         c->cookie = n->cookie;
         c->value = blob_ref(n->value);
         c->name_size = n->name_size;
-        memcpy(c->name, n->name, n->name_size);
+        memcpy(c->name, tnode_name(n), n->name_size);
         s.count++;
     }
     return s;
