@@ -148,21 +148,25 @@ class Ensemble:
         own += [self.pid("zabfs", n) for n in range(1, len(self.mounts) + 1)]
         return own + [child for pid in own for child in children(pid)]
 
+    def cpu(self):
+        """Processor time of all its processes, in seconds, and which these are."""
+        while True:
+            try:
+                pids = self.pids()
+                return sum(map(cpu_seconds, pids)), pids
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # one of them has just ended: a snapshot is written by a process of its own
+
     def wait_quiet(self):
         """Until no snapshot is written and no mount has changes to repeat."""
         deadline = time.monotonic() + QUIET_DEADLINE
-        used, pids = None, None
+        used, pids = self.cpu()
         while time.monotonic() < deadline:
-            before, pids_before = used, pids
-            try:
-                pids = self.pids()
-                used = sum(cpu_seconds(p) for p in pids)
-            except FileNotFoundError:  # a process that was to end has
-                used = None
-            if used is not None and before is not None and pids == pids_before and \
-                    used - before < QUIET_SHARE * QUIET_SECONDS:
-                return
             time.sleep(QUIET_SECONDS)
+            used_before, pids_before = used, pids
+            used, pids = self.cpu()
+            if pids == pids_before and used - used_before < QUIET_SHARE * QUIET_SECONDS:
+                return
         raise BenchError(f"the ensemble is still busy after {QUIET_DEADLINE} s")
 
     def fill(self, count, prefix, directory_files=1000):

@@ -49,15 +49,17 @@ def measure_files(args):
                 pathlib.Path(f).stat()
             rounds = []
             for _ in range(3 if args.quick else 7):  # in turn: what disturbs one disturbs all
-                rounds.append({
-                    "write": run_json(bench, "write", "-n", 300, e.mounts[0] / "bench")["median_us"],
-                    "among": run_json(bench, "write", "-n", 300, *files)["median_us"],
-                    "small": run_json(bench, "write", "-n", 300,
-                                      small.mounts[0] / "bench")["median_us"]})
+                begun, _ = e.cpu()
+                write = run_json(bench, "write", "-n", 300, e.mounts[0] / "bench")["median_us"]
+                cpu = (e.cpu()[0] - begun) / 300 * 1e6
+                among = run_json(bench, "write", "-n", 300, *files)["median_us"]
+                beside = run_json(bench, "write", "-n", 300, small.mounts[0] / "bench")["median_us"]
+                rounds.append({"write": write, "cpu": cpu, "among": among, "small": beside})
             e.wait_quiet()
             rows.append({"files": count, "write_us": median_of(rounds, "write"),
                          "among_us": median_of(rounds, "among"),
                          "small_us": median_of(rounds, "small"),
+                         "cpu_us": median_of(rounds, "cpu"),
                          "ratio": statistics.median(r["write"] / r["small"] for r in rounds),
                          "member_mib": e.member_mib(), "mount_mib": e.mount_mib(1)})
             say("files", rows[-1])
@@ -117,10 +119,10 @@ def measure_mounts(args):
     with Ensemble(args.build, where=args.dir) as e:
         for count in [1, 4] if args.quick else [1, 2, 4, 8, 12, 16, 24]:
             e.add_mounts(count + 1 - len(e.mounts))  # and the one that is written on
-            cpu = sum(map(cpu_seconds, e.pids()))
+            cpu, _ = e.cpu()
             r = run_json(e.tools / "growth_bench", "event", "-n", 300, *e.mounts[:count + 1])
             e.wait_quiet()
-            cpu = sum(map(cpu_seconds, e.pids())) - cpu
+            cpu = e.cpu()[0] - cpu
             rows.append({"mounts": count, "median_us": r["median_us"], "last_us": r["all_median_us"],
                          "busy_us": cpu / 300 * 1e6 / os.cpu_count()})
             say("mounts", rows[-1])
@@ -131,10 +133,10 @@ def measure_mounts(args):
 
 def with_cpu(e, count, *words):
     """What the program says, and the processor time of all of the ensemble for each operation."""
-    begun = sum(map(cpu_seconds, e.pids()))
+    begun, _ = e.cpu()
     result = run_json(*words)
     e.wait_quiet()
-    result["cpu_us"] = (sum(map(cpu_seconds, e.pids())) - begun) / count * 1e6
+    result["cpu_us"] = (e.cpu()[0] - begun) / count * 1e6
     return result
 
 

@@ -18,7 +18,7 @@ TABLES = {
     "files": {
         "files": "files in the tree", "write_us": "write beside them, µs",
         "small_us": "the same beside 1,000, µs", "ratio": "ratio",
-        "among_us": "write of one of them, µs", "member_mib": "member, MiB",
+        "cpu_us": "processor time of one, µs", "among_us": "write of one of them, µs", "member_mib": "member, MiB",
         "mount_mib": "mount, MiB"},
     "ls": {
         "entries": "children", "first_ms": "first entry, ms", "all_ms": "all, ms",
