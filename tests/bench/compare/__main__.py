@@ -47,6 +47,7 @@ class Comparison:
         self.lines = {}    # the same, with all that the programs said
         self.floors = {}
         self.failures = []
+        self.repeated = []
         self.beside = {}   # what is measured beside the table: key -> system -> values
         SYSTEMS["zabfs"].bin = args.build / "bin"
 
@@ -61,6 +62,15 @@ class Comparison:
         except (Failure, OSError, ValueError) as failure:
             say(f"{what} failed: {failure}")
             self.failures.append(f"{what}: {failure}")
+
+    def twice(self, what, work):
+        """A measurement that failed is made once more, which is said; then it counts as failed."""
+        try:
+            return work()
+        except (Failure, OSError) as failure:
+            say(f"{what} failed, and is repeated: {failure}")
+            self.repeated.append(f"{what}: {failure}")
+        return work()
 
     @staticmethod
     def add(place, key, name, value):
@@ -94,7 +104,9 @@ class Comparison:
         warm = Measure(self.measure.programs, self.measure.part * WARM_PART)
         for figure in figures:
             for name in ("zabfs", *figure.against):
-                warm.figure(figure, self.running[name])
+                system = self.running[name]
+                self.twice(f"warm up, {figure.key} of {name}",
+                           lambda f=figure, s=system: warm.figure(f, s))
 
     def steady_round(self, round_number, figures):
         if self.wants("write") or self.wants("read"):
@@ -104,7 +116,9 @@ class Comparison:
             with self.noted(figure.key):
                 said = []
                 for name in self.in_turn(round_number, ["zabfs", *figure.against]):
-                    line = self.measure.figure(figure, self.running[name])
+                    system = self.running[name]
+                    line = self.twice(f"{figure.key} of {name}",
+                                      lambda f=figure, s=system: self.measure.figure(f, s))
                     self.add(self.values, figure.key, name, line[figure.field])
                     self.add(self.lines, figure.key, name, line)
                     said.append(f"{name} {report.number(line[figure.field])}")
@@ -132,7 +146,9 @@ class Comparison:
         for kill in range(self.kills):
             said = []
             for name in self.in_turn(kill, ["zabfs", "zookeeper"]):
-                took_ms = life.failover_ms(self.measure, self.running[name])
+                system = self.running[name]
+                took_ms = self.twice(f"failover of {name}",
+                                     lambda s=system: life.failover_ms(self.measure, s))
                 self.add(self.values, "failover", name, took_ms)
                 said.append(f"{name} {took_ms:.0f} ms")
             say(f"  failover {kill + 1} of {self.kills}: {', '.join(said)}")
@@ -198,7 +214,7 @@ class Comparison:
                 "machine": report.machine(self.args.dir, ZooKeeper.heap),
                 "figures": [row.as_json() for row in self.rows() if row.values],
                 "floors": self.floors_found(), "beside": self.beside,
-                "failures": self.failures, "programs": self.lines}
+                "failures": self.failures, "repeated": self.repeated, "programs": self.lines}
 
     def write_json(self):
         if self.args.json:

@@ -69,10 +69,11 @@ def first_write_ms(measure, system):
 def failover_ms(measure, system):
     """SIGKILL of the leader to the first acknowledged write that began after it, for a client that
     is attached to a follower. The member is back before this returns."""
+    system.start_missing()
     leader = system.leader()
     followers = system.followers()
     if system.name == "zabfs":
-        targets = [system.mount(f"m{followers[0]}")]
+        targets = [system.mount_of(followers[0])]
     else:
         targets = [",".join(system.server(number) for number in (*followers, leader))]
     with Writer(measure, system, targets) as writer:
@@ -80,8 +81,7 @@ def failover_ms(measure, system):
         time.sleep(BEFORE_KILL_S)
         killed_ns = system.kill_member(leader)
         took_ms = (writer.first_write_ns(killed_ns) - killed_ns) / 1e6
-    system.start_member(leader)
-    wait_until(system.has_caught_up, f"{system.name}: the killed member has caught up")
+    system.start_missing()
     return took_ms
 
 

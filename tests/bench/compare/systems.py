@@ -64,6 +64,13 @@ class System:
         self.processes[number].popen.wait()
         return killed_ns
 
+    def start_missing(self):
+        """All members run and have all changes."""
+        for number, process in list(self.processes.items()):
+            if process.popen.poll() is not None:
+                self.start_member(number)
+        wait_until(self.has_caught_up, f"{self.name}: all members have caught up")
+
     def stop_members(self):
         stop_all(list(self.processes.values()))
 
@@ -154,6 +161,17 @@ class Zabfs(System):
             return is_mounted(self.mount(name)) and "state=attached" in status.read_text()
 
         wait_until(attached, f"the mount {name} is attached")
+
+    def mount_of(self, number):
+        """The mount m1 .. that is attached to that member: after the loss of its member a mount
+        stays where it went."""
+        name = f"m{number}"
+        status = (self.mount(name) / ".zabfs" / "status").read_text().splitlines()
+        if f"member={number}" not in status:
+            self.stop_mount(name)
+            self.start_mount(number)
+            self.wait_mount(name)
+        return self.mount(name)
 
     def stop_mount(self, name):
         path = self.mount(name)
