@@ -55,9 +55,9 @@ class SystemCalls:
 
     def __init__(self, pids, directory):
         self.files = [directory / f"strace-{pid}" for pid in pids]
-        self.traces = [subprocess.Popen(["strace", "-f", "-c", "-U", "calls,name", "-o", f, "-p", str(pid)],
-                                        stderr=subprocess.PIPE, text=True)
-                       for f, pid in zip(self.files, pids)]
+        self.traces = [subprocess.Popen(["strace", "-f", "-c", "-U", "calls,name", "-o", file,
+                                         "-p", str(pid)], stderr=subprocess.PIPE, text=True)
+                       for file, pid in zip(self.files, pids)]
         for trace in self.traces:
             if "attached" not in trace.stderr.readline():
                 raise BenchError("strace cannot attach")
@@ -143,6 +143,11 @@ class Ensemble:
                 return int(fields["member"])
         raise BenchError("no leader")
 
+    def follower_mount(self):
+        """The mount of a member that does not lead, if there is one: a write takes a step more from
+        there, so that runs can be compared only if all begin at the same place."""
+        return self.mounts[self.leader() % self.members]
+
     def pids(self):
         own = [self.pid("zabd", n) for n in range(1, self.members + 1)]
         own += [self.pid("zabfs", n) for n in range(1, len(self.mounts) + 1)]
@@ -178,7 +183,7 @@ class Ensemble:
         """Resident memory of the largest member."""
         return max(status_mib(self.pid("zabd", n), "VmRSS") for n in range(1, self.members + 1))
 
-    def mount_mib(self, number=1):
+    def mount_mib(self, number):
         return status_mib(self.pid("zabfs", number), "VmRSS")
 
     def mount_peak_reset(self, number):

@@ -10,6 +10,7 @@ renews plots and tables from the data that is there.
 """
 import argparse
 import pathlib
+import signal
 import sys
 import time
 
@@ -28,6 +29,7 @@ def main():
     parser.add_argument("--dir", help="for data and mounts (default: a new one in /tmp)")
     args = parser.parse_intermixed_args()
     args.build = args.build.resolve()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is taken down
     unknown = [p for p in args.parts if p not in PARTS]
     if unknown:
         parser.error(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")

@@ -38,22 +38,23 @@ def measure_files(args):
     rows = []
     with Ensemble(args.build, where=args.dir) as small, Ensemble(args.build, where=args.dir) as e:
         bench = e.tools / "growth_bench"
+        mount, small_mount = e.follower_mount(), small.follower_mount()
         small.fill(counts[0], "upto0-")
         have = 0
         for count in counts:
             e.fill(count - have, f"upto{have}-")
             have = count
             e.wait_quiet()
-            files = some_files(e.mounts[0], count, counts)
+            files = some_files(mount, count, counts)
             for f in files:  # their first lookups are not what is measured
                 pathlib.Path(f).stat()
             rounds = []
             for _ in range(3 if args.quick else 7):  # in turn: what disturbs one disturbs all
                 begun, _ = e.cpu()
-                write = run_json(bench, "write", "-n", 300, e.mounts[0] / "bench")["median_us"]
+                write = run_json(bench, "write", "-n", 300, mount / "bench")["median_us"]
                 cpu = (e.cpu()[0] - begun) / 300 * 1e6
                 among = run_json(bench, "write", "-n", 300, *files)["median_us"]
-                beside = run_json(bench, "write", "-n", 300, small.mounts[0] / "bench")["median_us"]
+                beside = run_json(bench, "write", "-n", 300, small_mount / "bench")["median_us"]
                 rounds.append({"write": write, "cpu": cpu, "among": among, "small": beside})
             e.wait_quiet()
             rows.append({"files": count, "write_us": median_of(rounds, "write"),
@@ -61,7 +62,8 @@ def measure_files(args):
                          "small_us": median_of(rounds, "small"),
                          "cpu_us": median_of(rounds, "cpu"),
                          "ratio": statistics.median(r["write"] / r["small"] for r in rounds),
-                         "member_mib": e.member_mib(), "mount_mib": e.mount_mib(1)})
+                         "member_mib": e.member_mib(),
+                         "mount_mib": max(e.mount_mib(n + 1) for n in range(e.members))})
             say("files", rows[-1])
     return rows
 
@@ -123,7 +125,8 @@ def measure_mounts(args):
             r = run_json(e.tools / "growth_bench", "event", "-n", 300, *e.mounts[:count + 1])
             e.wait_quiet()
             cpu = e.cpu()[0] - cpu
-            rows.append({"mounts": count, "median_us": r["median_us"], "last_us": r["all_median_us"],
+            rows.append({"mounts": count, "median_us": r["median_us"],
+                         "last_us": r["all_median_us"],
                          "busy_us": cpu / 300 * 1e6 / os.cpu_count()})
             say("mounts", rows[-1])
     return rows
@@ -147,12 +150,12 @@ def measure_members(args):
             e.wait_quiet()
             client, mounts, one = [], [], []
             for _ in range(3):
-                client.append(with_cpu(e, 50000, e.tools / "zab_bench", "async", "-n", 50000, "-w", 0,
-                                       e.server()))
-                mounts.append(with_cpu(e, 32 * 200, e.tools / "fs_bench", "write", "-c", 32, "-n", 200,
-                                       "-w", 0, *e.mounts))
+                client.append(with_cpu(e, 50000, e.tools / "zab_bench", "async", "-n", 50000,
+                                       "-w", 0, e.server()))
+                mounts.append(with_cpu(e, 32 * 200, e.tools / "fs_bench", "write", "-c", 32,
+                                       "-n", 200, "-w", 0, *e.mounts))
                 one.append(with_cpu(e, 300, e.tools / "fs_bench", "write", "-n", 300, "-w", 0,
-                                    e.mounts[0]))
+                                    e.follower_mount()))
             rows.append({"members": count, "client_ops": median_of(client, "ops_per_s"),
                          "client_cpu_us": median_of(client, "cpu_us"),
                          "mounts_ops": median_of(mounts, "ops_per_s"),
@@ -174,7 +177,7 @@ def measure_sizes(args):
             for _ in range(1 if args.quick else 3):
                 for work, results in (("write", writes), ("read", reads)):
                     results.append(run_json(e.tools / "fs_bench", work, "-n", count, "-s", size,
-                                            e.mounts[0]))
+                                            e.follower_mount()))
                     e.wait_quiet()
             write_us, read_us = median_of(writes, "median_us"), median_of(reads, "median_us")
             rows.append({"bytes": size, "write_us": write_us, "read_us": read_us,

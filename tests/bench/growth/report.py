@@ -18,8 +18,8 @@ TABLES = {
     "files": {
         "files": "files in the tree", "write_us": "write beside them, µs",
         "small_us": "the same beside 1,000, µs", "ratio": "ratio",
-        "cpu_us": "processor time of one, µs", "among_us": "write of one of them, µs", "member_mib": "member, MiB",
-        "mount_mib": "mount, MiB"},
+        "cpu_us": "processor time of one, µs", "among_us": "write of one of them, µs",
+        "member_mib": "member, MiB", "mount_mib": "mount, MiB"},
     "ls": {
         "entries": "children", "first_ms": "first entry, ms", "all_ms": "all, ms",
         "entry_us": "per child, µs", "ls_ms": "`ls -f`, ms", "gap_ms": "longest pause, ms",
@@ -62,7 +62,8 @@ class Plot:
         if self.reference:
             drawn.append(f"{self.reference[0]} with lines dt 2 lc rgb '#888888' "
                          f"title '{self.reference[1]}'")
-        return (f"set terminal pngcairo size 800,480 font 'sans,11'; set output '{DATA}/{name}.png'\n"
+        return (f"set terminal pngcairo size 800,480 font 'sans,11'\n"
+                f"set output '{DATA}/{name}.png'\n"
                 f"set datafile separator '\\t'; set key left top Left reverse\n"
                 f"set grid lt 1 lw 1 lc rgb '#e0e0e0'; set border 3; set tics nomirror\n"
                 f"set title \"{self.title}\"; set xlabel '{self.x}'; set ylabel '{self.y}'\n"
@@ -87,7 +88,8 @@ def plots():
             LOG_X + "set key left bottom\n"),
         "files-memory": lambda: Plot(
             "files", "Memory of a member and of a mount",
-            "files of 100 bytes", "resident, MiB", [("member_mib", "member"), ("mount_mib", "mount")],
+            "files of 100 bytes", "resident, MiB",
+            [("member_mib", "member"), ("mount_mib", "mount")],
             LOG_XY + "set yrange [1:*]\n"),
         "ls-time": lambda: Plot(
             "ls", "Listing a directory", "children", "ms",
@@ -96,7 +98,8 @@ def plots():
             LOG_XY + "set yrange [0.1:*]\n",
             (in_proportion("ls", "all_ms"), "in proportion")),
         "ls-memory": lambda: Plot(
-            "ls", "Memory of the mount while a directory is listed", "children", "resident memory of zabfs, MiB",
+            "ls", "Memory of the mount while a directory is listed", "children",
+            "resident memory of zabfs, MiB",
             [("peak_mib", "highest while listing"), ("before_mib", "before")], LOG_X),
         "directories": lambda: Plot(
             "directories", "Delay of an event with so many watched directories",
