@@ -20,8 +20,9 @@ struct client_conn;
 
 struct store_worker { /* store_worker.c */
     uv_thread_t thread;
-    uv_sem_t ready;           /* the thread has something to do */
-    uv_async_t finished;      /* ... and has done it */
+    uv_sem_t ready;  /* the thread has something to do */
+    int finished_fd; /* eventfd: ... and has done it */
+    uv_poll_t finished;
     bool ending;              /* what it has to do is to end */
     uv_timer_t timer;         /* runs again what a full disk refused */
     bool busy;                /* the storage thread has the store and all below ... */

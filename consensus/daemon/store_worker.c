@@ -1,12 +1,17 @@
 #include "member.h"
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include "check.h"
 #include "err.h"
 #include "log.h"
 
 /* Disk work, on a thread of its own: one batch in flight, while the loop gathers the next one. That
  * is the group commit: the slower the disk, the larger the batches. A hand-over is one wake-up each
- * way, a semaphore there and an async handle back; between the two the thread alone has the store.
+ * way, a semaphore there and an eventfd back; between the two the thread alone has the store. (An
+ * async handle of libuv would do, but its loop spins when it is woken before the thread that woke
+ * it runs on.)
  *
  * Failure modes. A write or sync error ends the process; what of the batch reached the disk is
  * judged at the next start. A full disk does not: the store has carried out the operations before
@@ -61,7 +66,7 @@ static void thread_main(void *arg)
             return;
         }
         run(m);
-        CHECK(uv_async_send(&w->finished) == 0);
+        CHECK(eventfd_write(w->finished_fd, 1) == 0);
     }
 }
 
@@ -118,11 +123,14 @@ static void on_stored(struct member *m)
     member_flush(m);
 }
 
-static void on_finished(uv_async_t *async)
+static void on_finished(uv_poll_t *poll, int status, int events)
 {
-    struct member *m = async->data;
+    struct member *m = poll->data;
     struct store_worker *w = &m->worker;
+    eventfd_t count;
 
+    (void)events;
+    CHECK(status == 0 && eventfd_read(w->finished_fd, &count) == 0 && count == 1);
     CHECK(w->busy);
     w->busy = false;
     if (w->err != 0 && w->err != ERR_NOSPACE) {
@@ -174,7 +182,10 @@ void store_worker_start(struct member *m)
     uv_timer_init(&m->loop, &w->timer);
     w->timer.data = m;
     w->finished.data = m;
-    CHECK(uv_async_init(&m->loop, &w->finished, on_finished) == 0);
+    w->finished_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    CHECK(w->finished_fd >= 0);
+    CHECK(uv_poll_init(&m->loop, &w->finished, w->finished_fd) == 0);
+    CHECK(uv_poll_start(&w->finished, UV_READABLE, on_finished) == 0);
     CHECK(uv_sem_init(&w->ready, 0) == 0);
     CHECK(uv_thread_create(&w->thread, thread_main, m) == 0);
     store_stats(m->store, &stats);
@@ -192,6 +203,7 @@ void store_worker_stop(struct member *m)
     uv_sem_post(&w->ready);
     uv_thread_join(&w->thread);
     uv_sem_destroy(&w->ready);
-    uv_close((uv_handle_t *)&w->finished, NULL);
+    uv_close((uv_handle_t *)&w->finished, NULL); /* it is not polled from here on */
+    close(w->finished_fd);
     uv_close((uv_handle_t *)&w->timer, NULL);
 }
