@@ -29,7 +29,6 @@ struct zab {
     uint64_t dir;              /* all is below it */
     uint64_t *ids;             /* of files that are set, or of directories that are filled */
     uint64_t id_count, id_got; /* wanted, known */
-    uint64_t answered;         /* number of operations, for operations that are done in turn */
     void (*submit)(struct zab *z, uint64_t n);
 };
 
