@@ -139,7 +139,7 @@ def write_rows(part, rows):
     with (DATA / f"{part}.tsv").open("w") as f:
         f.write("# " + "\t".join(columns) + "\n")
         for row in rows:
-            values = [row[c] if isinstance(row[c], str) else f"{row[c]:.6g}" for c in columns]
+            values = [row[c] if isinstance(row[c], str) else f"{row[c]:.7g}" for c in columns]
             f.write("\t".join(values) + "\n")
 
 
