@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 packages="gcc libc6-dev cmake make pkg-config binutils python3
     libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev libinih-dev uthash-dev
-    libcriterion-dev inotify-tools attr iproute2 iptables
+    libcriterion-dev inotify-tools attr iproute2 iptables valgrind strace
     vim nano ed git rsync patch perl sqlite3 liblockfile-bin"
 build=./build-check
 
