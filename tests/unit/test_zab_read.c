@@ -118,6 +118,22 @@ Test(zab_read, without_reads_there_is_no_lease_and_it_ends_when_they_do)
     net_free(net);
 }
 
+/* The voter's promise begins when it answers, at the latest; the leader counts from what it knows
+ * to be earlier. */
+Test(zab_read, a_lease_counts_from_the_question_and_not_from_the_answer)
+{
+    uint32_t leader;
+    struct net *net = net_ready(3, 6, &leader);
+    uint64_t asked = net->now_ms;
+
+    net->delay_ms = 40;
+    net_read(net, leader, 1, false);
+    net_run(net, 100);
+    cr_assert_gt(net_view(net, leader).lease_until_ms, asked);
+    cr_assert_leq(net_view(net, leader).lease_until_ms, asked + 5 + 194);
+    net_free(net);
+}
+
 /* 200 ms, less twice the drift and two milliseconds: 194 ms from the sending of a round that a
  * quorum answered. No other member can lead before 200 ms from its receipt. */
 Test(zab_read, the_lease_ends_before_another_leader_can_be_elected)
