@@ -107,7 +107,7 @@ static bool parse_letter(int letter, struct bench_options *o, bool *ret_warm_giv
         *ret_warm_given = true;
         return parse_count(optarg, 0, COUNT_MAX, &o->warm_count);
     case 's':
-        return parse_count(optarg, 1, SIZE_MAX_BYTES, &o->size);
+        return parse_count(optarg, 0, SIZE_MAX_BYTES, &o->size);
     case 'f':
         return parse_count(optarg, 1, COUNT_MAX, &o->in_flight);
     case 't':

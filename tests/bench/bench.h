@@ -18,7 +18,7 @@ struct bench_options {
     size_t clients;    /* -c, 1 */
     size_t count;      /* -n, of each client, 1000 */
     size_t warm_count; /* -w, operations before that which are not counted; a tenth of count */
-    size_t size;       /* -s, bytes of a value, 1024 */
+    size_t size;       /* -s, bytes of a value, 1024; 0: empty */
     size_t in_flight;  /* -f, 1000 */
     double seconds;    /* -t, 10 */
     const char *file;  /* -o */

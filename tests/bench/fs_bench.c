@@ -4,8 +4,8 @@
  * bench.h, the same works over ZooKeeper's client in zk_bench.c.
  *   write    open(O_TRUNC) + write + close of a file of its own
  *   read     open + read + close of a file of its own, with nothing written meanwhile
- *   create   open("job-#", O_CREAT|O_EXCL) + write + close in a directory of its own; all numbers
- *            and values are looked at afterwards
+ *   create   open("job-#", O_CREAT|O_EXCL) + write + close in a directory of its own; with -s 0
+ *            nothing is written; all numbers and values are looked at afterwards
  *   stat     stat of a file of its own
  *   lock     flock(LOCK_EX), then LOCK_UN, of one file by all; counts hand-overs
  *   event    a file's write on MOUNT1, from before its open to the return of the read that brings
@@ -79,7 +79,7 @@ static bool put(struct bench_client *c, const char *path, int flags, uint64_t n)
         return false;
     }
     bench_value_fill(c->value, size, n);
-    written = write(fd, c->value, size) == (ssize_t)size;
+    written = size == 0 || write(fd, c->value, size) == (ssize_t)size;
     return close(fd) == 0 && written;
 }
 

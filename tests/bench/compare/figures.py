@@ -27,6 +27,7 @@ class Figure:
     unit: str
     against: tuple   # systems
     limit: float     # of the ratio zabfs : other; at most for a time, at least for a rate
+    size: int = VALUE_SIZE  # of a value, bytes; 0: nothing is written
 
     @property
     def is_time(self):
@@ -45,6 +46,8 @@ FIGURES = [
     Figure("write32", "write, 32 writers on all members", "write", "all", 32,
            both(600, 300), "ops_per_s", "1/s", ZK, 3),
     Figure("create32", "numbered exclusive create, 32 writers", "create", "all", 32,
+           both(300, 300), "ops_per_s", "1/s", ZK, 2, size=0),
+    Figure("createvalue32", "the same with a value: two changes on a mount", "create", "all", 32,
            both(300, 300), "ops_per_s", "1/s", ZK, 2),
     Figure("async", "sets of the client protocol, 1,000 in flight", "async", "leader", 1,
            both(150000, 60000), "ops_per_s", "1/s", ZK + ETCD, 4),
@@ -114,7 +117,7 @@ class Measure:
                 value = h2load.linearizable_range(system, system.followers()[0], count, VALUE_SIZE)
             return {figure.field: value}
         return run_program([self.program(figure.work, system), figure.work, "-c", figure.clients,
-                            "-n", count, "-f", ASYNC_IN_FLIGHT, "-s", VALUE_SIZE,
+                            "-n", count, "-f", ASYNC_IN_FLIGHT, "-s", figure.size,
                             *targets(system, figure.where)])
 
     def program(self, work, system):
