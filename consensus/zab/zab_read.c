@@ -112,7 +112,7 @@ void zab_on_heartbeat_r(struct zab *z, struct zab_peer *p, const struct zab_msg 
                                ? z->round_lease_ms[m->round % ZAB_ROUNDS_KEPT]
                                : 0;
 
-        if (sent_ms != 0) {
+        if (sent_ms != 0 && m->round >= p->round_min) {
             p->lease_ms = BUG(X2_LEASE_FROM_ANSWER) ? z->now_ms : sent_ms;
         }
     }

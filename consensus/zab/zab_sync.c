@@ -100,13 +100,15 @@ static void trunc_send(struct zab *z, struct zab_peer *p, const struct zab_pos *
 }
 
 /* The follower lost its log. Of what it says, only what it cannot have said before counts: a round
- * that starts from now on tells. */
+ * that starts from now on tells. Of its promise to a lease it may know nothing, too: when it has
+ * the state it may vote. */
 static void forget(struct zab *z, struct zab_peer *p)
 {
     if (BUG(X11_OLD_ACKS_COUNT)) {
         return;
     }
     p->durable = 0;
+    p->lease_ms = 0;
     p->round_min = z->round + 1;
 }
 

@@ -134,6 +134,38 @@ Test(zab_read, a_lease_counts_from_the_question_and_not_from_the_answer)
     net_free(net);
 }
 
+/* Whoever comes back with a new disk knows of no lease, and gives votes as soon as it has the
+ * leader's state: what it promised in its former life is not counted on. */
+Test(zab_read, a_lease_does_not_rest_on_a_follower_that_lost_its_disk)
+{
+    uint32_t leader;
+    struct net *net = net_ready(3, 6, &leader);
+    uint32_t other = leader % 3 + 1;
+    struct zab_msg hello = {.type = ZAB_HELLO,
+                            .from = other,
+                            .to = leader,
+                            .epoch = net_view(net, leader).epoch,
+                            .sync = 1,
+                            .faulty = true};
+    struct zab_msg late = {.type = ZAB_HEARTBEAT_R, .from = other, .to = leader};
+
+    net_isolate(net, other % 3 + 1, true);
+    net_read(net, leader, 1, false);
+    net_run(net, 20);
+    cr_assert_gt(net_view(net, leader).lease_until_ms, net->now_ms);
+    net_isolate(net, other, true);
+    net_run(net, 120); /* rounds that it did not answer */
+    cr_assert_gt(net_view(net, leader).lease_until_ms, net->now_ms);
+    net_event(net, leader, &(struct zab_event){.type = ZAB_EV_MSG, .u.msg = &hello});
+    cr_assert_leq(net_view(net, leader).lease_until_ms, net->now_ms);
+    late.epoch = hello.epoch;
+    for (late.round = 1; late.round < 1000; late.round++) { /* all that were ever sent */
+        net_event(net, leader, &(struct zab_event){.type = ZAB_EV_MSG, .u.msg = &late});
+    }
+    cr_assert_leq(net_view(net, leader).lease_until_ms, net->now_ms);
+    net_free(net);
+}
+
 /* 200 ms, less twice the drift and two milliseconds: 194 ms from the sending of a round that a
  * quorum answered. No other member can lead before 200 ms from its receipt. */
 Test(zab_read, the_lease_ends_before_another_leader_can_be_elected)
