@@ -5,7 +5,10 @@
 #include "check.h"
 #include "mem.h"
 
-enum { BUCKETS_MIN = 16 };
+enum {
+    BUCKETS_MIN = 16,
+    SPLIT_AHEAD = 4, /* items are fetched for the split after so many; less than BUCKETS_MIN */
+};
 
 void table_init(struct table *t, table_hash_fn hash)
 {
@@ -36,6 +39,7 @@ static void split_one(struct table *t)
         t->cap *= 2;
         t->buckets = mem_realloc(t->buckets, t->cap * sizeof(struct table_link *));
     }
+    __builtin_prefetch(t->buckets[t->split + SPLIT_AHEAD]);
     t->buckets[t->split] = NULL;
     t->buckets[last] = NULL;
     t->split++;
@@ -81,6 +85,11 @@ void table_remove(struct table *t, struct table_link *link)
 struct table_link *table_chain(const struct table *t, uint64_t hash)
 {
     return t->buckets[bucket_of(t, hash)];
+}
+
+void table_expect(const struct table *t, uint64_t hash)
+{
+    __builtin_prefetch(&t->buckets[bucket_of(t, hash)]);
 }
 
 struct table_link *table_take(struct table *t, size_t *pos)

@@ -33,6 +33,9 @@ void table_remove(struct table *t, struct table_link *link); /* must be in it */
 /* The chain in which an item with this hash would be: walk `next` and compare keys. */
 struct table_link *table_chain(const struct table *t, uint64_t hash);
 
+/* Has the processor fetch, meanwhile, what the next call for this hash reads first. */
+void table_expect(const struct table *t, uint64_t hash);
+
 /* Takes any one item out; NULL when empty. For releasing all: *pos starts at 0. */
 struct table_link *table_take(struct table *t, size_t *pos);
 

@@ -18,16 +18,14 @@ static uint64_t hash_by_id(const struct table_link *link)
     return TABLE_ITEM(link, struct tree_node, by_id)->id;
 }
 
-static uint64_t hash_name(uint64_t parent, struct name name)
+static uint32_t hash_name(uint64_t parent, struct name name)
 {
-    return hash64(name.bytes, name.size, parent);
+    return (uint32_t)hash64(name.bytes, name.size, parent);
 }
 
 static uint64_t hash_by_name(const struct table_link *link)
 {
-    const struct tree_node *n = TABLE_ITEM(link, struct tree_node, by_name);
-
-    return hash_name(n->parent->id, tree_node_name(n));
+    return TABLE_ITEM(link, struct tree_node, by_name)->name_hash;
 }
 
 static uint64_t hash_by_key(const struct table_link *link)
@@ -40,11 +38,9 @@ static uint64_t hash_by_key(const struct table_link *link)
 struct tree_node *tnode_new(enum node_type type, struct name name)
 {
     struct tree_node *n;
-    size_t size;
 
     CHECK(name.size <= NAME_SIZE_MAX);
-    size = offsetof(struct tree_node, first_name) + name.size; /* its padding has room for names */
-    n = mem_zalloc(size > sizeof(*n) ? size : sizeof(*n));
+    n = mem_zalloc(sizeof(*n) + name.size);
     n->type = (uint8_t)type;
     n->name_size = (uint8_t)name.size;
     if (name.size > 0) {
@@ -170,6 +166,7 @@ static void place(struct tree *t, struct tree_node *parent, struct tree_node *n,
     uint64_t nodes, bytes;
 
     n->parent = parent;
+    n->name_hash = hash_name(parent->id, tree_node_name(n));
     table_add(&t->by_name, &n->by_name);
     if (name_is_data(tree_node_name(n))) {
         CHECK(n->type == NODE_FILE && parent->dir->data == NULL);
@@ -330,22 +327,39 @@ struct tree_node *tnode_get(const struct tree *t, uint64_t id)
     return NULL;
 }
 
-struct tree_node *tnode_child(const struct tree *t, const struct tree_node *dir, struct name name)
+/* The node of that name in `dir` that is not `but`; NULL: none. */
+static struct tree_node *find_name(const struct tree *t, const struct tree_node *dir,
+                                   struct name name, const struct tree_node *but)
 {
-    struct table_link *l;
+    uint32_t hash = hash_name(dir->id, name);
 
-    if (name.size == 0 || name.size > NAME_SIZE_MAX) {
-        return NULL;
-    }
-    for (l = table_chain(&t->by_name, hash_name(dir->id, name)); l != NULL; l = l->next) {
+    for (struct table_link *l = table_chain(&t->by_name, hash); l != NULL; l = l->next) {
         struct tree_node *n = TABLE_ITEM(l, struct tree_node, by_name);
 
-        if (n->parent == dir && n->name_size == name.size &&
+        if (n->name_hash == hash && n != but && n->parent == dir && n->name_size == name.size &&
             memcmp(tnode_name(n), name.bytes, name.size) == 0) {
             return n;
         }
     }
     return NULL;
+}
+
+struct tree_node *tnode_child(const struct tree *t, const struct tree_node *dir, struct name name)
+{
+    if (name.size == 0 || name.size > NAME_SIZE_MAX) {
+        return NULL;
+    }
+    return find_name(t, dir, name, NULL);
+}
+
+bool tnode_has_double(const struct tree *t, const struct tree_node *n)
+{
+    return n != t->root && find_name(t, n->parent, tree_node_name(n), n) != NULL;
+}
+
+void tnode_child_expect(const struct tree *t, const struct tree_node *dir, struct name name)
+{
+    table_expect(&t->by_name, hash_name(dir->id, name));
 }
 
 const struct tree_node *tnode_walk(const struct tree_node *n)

@@ -11,8 +11,10 @@
  *
  * Happy path: bytes gather in `record` until one record is whole; the value of a node or of an
  * extended attribute is gathered in its blob; a node is linked when its value and attributes are
- * there. Sessions come behind the nodes, so that END gives each its ephemerals and locks; then it
- * compares counts and digest.
+ * there. Whether another node has its name is looked at when UNCHECKED_MAX more were linked: by
+ * then the processor has fetched what it is compared with, where otherwise every node would wait
+ * for that. Sessions come behind the nodes, so that END gives each its ephemerals and locks; then
+ * it compares counts and digest.
  *
  * Failure: whatever is not exactly what tree_image_read() writes (an unknown kind, a record out of
  * place, a limit passed, a parent that did not come before, bytes after END) fails the loader for
@@ -20,6 +22,8 @@
  */
 
 enum stage { STAGE_HEAD, STAGE_ROOT, STAGE_NODES, STAGE_SESSIONS, STAGE_DONE, STAGE_FAILED };
+
+enum { UNCHECKED_MAX = 8 };
 
 struct tree_loader {
     enum stage stage;
@@ -37,6 +41,8 @@ struct tree_loader {
     uint32_t outcomes_have; /* of it, with their names, each owned */
     struct blob *value;     /* owned; of the attribute or else of `node`, as far as it has come */
     size_t value_have;
+    struct tree_node *unchecked[UNCHECKED_MAX]; /* linked last, a ring; NULL: none */
+    size_t unchecked_at;                        /* the one linked longest ago */
     size_t record_have;
     uint8_t record[RECORD_SIZE_MAX];
 };
@@ -79,13 +85,34 @@ void tree_loader_free(struct tree_loader *l)
     mem_free(l);
 }
 
+/* Checks the node that waits longest, in whose place `n` (or NULL) waits from now on. */
+static bool check_next(struct tree_loader *l, struct tree_node *n)
+{
+    struct tree_node **at = &l->unchecked[l->unchecked_at];
+    bool good = *at == NULL || !tnode_has_double(l->tree, *at);
+
+    *at = n;
+    l->unchecked_at = (l->unchecked_at + 1) % UNCHECKED_MAX;
+    return good;
+}
+
+static bool check_rest(struct tree_loader *l)
+{
+    bool good = true;
+
+    for (int i = 0; i < UNCHECKED_MAX; i++) {
+        good = check_next(l, NULL) && good;
+    }
+    return good;
+}
+
 /* Links the node if all of it is there; it was found fit to be linked. */
-static void node_step(struct tree_loader *l)
+static bool node_step(struct tree_loader *l)
 {
     struct tree_node *n = l->node;
 
     if (l->xattrs_left > 0) {
-        return;
+        return true;
     }
     tree_link(l->tree, l->parent, n);
     digest_add_node(l->tree, n);
@@ -96,6 +123,8 @@ static void node_step(struct tree_loader *l)
         l->ephemerals = n;
     }
     l->node = NULL;
+    __builtin_prefetch(n->by_name.next);
+    return check_next(l, n);
 }
 
 /* The value that was waited for is there, or empty. */
@@ -103,21 +132,21 @@ static bool value_step(struct tree_loader *l)
 {
     struct blob *value = l->value;
     struct name xattr = l->xattr;
-    bool good = true;
 
     l->value = NULL;
     l->xattr.size = 0;
     if (xattr.size > 0) {
-        good = xattr_load(l->node, xattr, value);
+        bool good = xattr_load(l->node, xattr, value);
+
         blob_unref(value);
+        if (!good) {
+            return false;
+        }
         l->xattrs_left--;
     } else {
         tnode_value_init(l->node, value);
     }
-    if (good) {
-        node_step(l);
-    }
-    return good;
+    return node_step(l);
 }
 
 /* Gathers as many bytes, which follow. */
@@ -137,7 +166,7 @@ static bool root_fits(const struct tree_loader *l, const struct tree_node *n, ui
            n->name_size == 0 && n->cookie == 0;
 }
 
-/* Finds the parent, and whether the node can be linked below it. */
+/* Finds the parent, and whether the node can be linked below it, if its name is not taken. */
 static bool node_fits(const struct tree_loader *l, const struct tree_node *n, uint64_t parent,
                       struct tree_node **ret_parent)
 {
@@ -147,12 +176,13 @@ static bool node_fits(const struct tree_loader *l, const struct tree_node *n, ui
         return false;
     }
     *ret_parent = dir;
-    if (n->id <= TREE_ROOT_ID || tnode_get(l->tree, n->id) != NULL ||
-        tnode_child(l->tree, dir, tree_node_name(n)) != NULL) {
+    if (n->id <= TREE_ROOT_ID || tnode_get(l->tree, n->id) != NULL) {
         return false;
     }
+    tnode_child_expect(l->tree, dir, tree_node_name(n));
     if (name_is_data(tree_node_name(n))) {
-        return n->type == NODE_FILE && n->cookie == 0 && dir->dir->children.count == 0;
+        return n->type == NODE_FILE && n->cookie == 0 && dir->dir->data == NULL &&
+               dir->dir->children.count == 0;
     }
     return n->cookie > series_last_key(&dir->dir->children) && n->cookie <= dir->dir->create_count;
 }
@@ -287,7 +317,8 @@ static bool load_end(struct tree_loader *l, const uint8_t *body, size_t size)
     struct record_end end;
 
     if ((l->stage != STAGE_NODES && l->stage != STAGE_SESSIONS) ||
-        !record_get_end(body, size, &end) || !ephemerals_link(l) || !locks_bind(l->tree)) {
+        !record_get_end(body, size, &end) || !check_rest(l) || !ephemerals_link(l) ||
+        !locks_bind(l->tree)) {
         return false;
     }
     l->stage = STAGE_DONE;

@@ -212,6 +212,95 @@ Test(tree_image, made_up_images_give_sound_trees)
     tree_free(t);
 }
 
+/* Completes an image that has no END with one that fits what was loaded. */
+static int load_with_end(const uint8_t *bytes, size_t size)
+{
+    struct tree_loader *l = tree_loader_new();
+    struct tree *loaded = NULL;
+    uint8_t end[RECORD_SIZE_MAX];
+    int err;
+
+    if (tree_loader_feed(l, bytes, size) == 0) {
+        tree_loader_feed(l, end, record_put_end(tree_loader_tree(l), end));
+    }
+    err = tree_loader_finish(l, &loaded);
+    tree_free(loaded);
+    return err;
+}
+
+/* Two nodes of one name are found, however far apart and however close to the end they are; in
+ * two directories they may have it. */
+Test(tree_image, names_that_are_there_twice_are_found)
+{
+    enum { FILES = 24 };
+    struct world w = world_new();
+    uint8_t end[RECORD_SIZE_MAX];
+    uint8_t *at[FILES];
+    struct buf image;
+    char name[16];
+
+    world_mkdir(&w, TREE_ROOT_ID, "d");
+    world_create(&w, world_made(&w), "file00", NULL);
+    for (int i = 0; i < FILES; i++) {
+        (void)snprintf(name, sizeof(name), "file%02d", i);
+        world_create(&w, TREE_ROOT_ID, name, i % 3 ? "value" : NULL);
+    }
+    image = image_of(w.tree, 4096);
+    image.size -= record_put_end(w.tree, end);
+    cr_assert_eq(load_with_end(image.data, image.size), 0);
+    for (int i = 0; i < FILES; i++) {
+        uint8_t *from = i > 0 ? at[i - 1] + 1 : image.data;
+
+        (void)snprintf(name, sizeof(name), "file%02d", i);
+        at[i] = memmem(from, image.size - (size_t)(from - image.data), name, 6);
+        if (i == 0) { /* the one in the directory comes first */
+            at[i] = memmem(at[i] + 1, image.size - (size_t)(at[i] + 1 - image.data), name, 6);
+        }
+        cr_assert_not_null(at[i]);
+    }
+    for (int i = 0; i < FILES; i++) {
+        for (int j = 0; j < i; j++) {
+            memcpy(name, at[i], 6);
+            memcpy(at[i], at[j], 6);
+            cr_assert_eq(load_with_end(image.data, image.size), ERR_CORRUPT, "%d as %d", i, j);
+            memcpy(at[i], name, 6);
+        }
+    }
+    buf_done(&image);
+    world_done(&w);
+}
+
+/* So is a directory's second ".data", which has no place among the children. */
+Test(tree_image, second_data_file_is_found)
+{
+    enum { NAME_AT = RECORD_HEAD_SIZE + 2 }; /* behind the type and its size */
+    struct world w = world_new();
+    uint8_t record[RECORD_SIZE_MAX];
+    const uint8_t *name;
+    struct tree_node *data;
+    struct buf image;
+    uint64_t unused;
+    size_t size;
+
+    world_create(&w, TREE_ROOT_ID, "gone", NULL);
+    unused = world_made(&w);
+    cr_assert_eq(world_remove(&w, TREE_ROOT_ID, "gone", 0), 0);
+    world_create(&w, TREE_ROOT_ID, ".data", NULL);
+    image = image_of(w.tree, 4096);
+    name = memmem(image.data, image.size, ".data", 5);
+    cr_assert_not_null(name);
+    data = w.tree->root->dir->data;
+    data->id = unused;
+    size = record_put_node(data, record);
+    data->id = world_made(&w);
+    image.size = (size_t)(name - image.data) - NAME_AT + size; /* it is the last node */
+    cr_assert_eq(load_with_end(image.data, image.size), 0);
+    buf_put(&image, record, size);
+    cr_assert_eq(load_with_end(image.data, image.size), ERR_CORRUPT);
+    buf_done(&image);
+    world_done(&w);
+}
+
 /* No part of an image loads, and none with a byte more. */
 Test(tree_image, truncation_and_extension_are_found)
 {
