@@ -34,6 +34,7 @@ struct call {
     uint64_t offset;
     size_t size;
     uint32_t flags;
+    fuse_ino_t ino;    /* by which the kernel asks; the inode may be what that one has become */
     void *state;       /* the operation's own */
     bool foreign;      /* the kernel does not know what it is to change */
     bool kernel_knows; /* ... it does, and keeps no size or time of before */

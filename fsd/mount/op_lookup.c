@@ -215,6 +215,9 @@ static void answer_attr(struct call *c)
     if (h == NULL || !handle_has_changes(h)) {
         h = handle_of_writer(c->m, c->inode, fuse_req_ctx(c->req)->pid);
     }
+    if (c->ino != c->inode->id) {
+        timeout = 0; /* of another inode of the kernel's, which is told of nothing */
+    }
     if (h != NULL) { /* its own process sees what it wrote; nobody else is to, from a cache */
         const uint8_t *bytes;
         size_t size;
@@ -255,6 +258,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct mount *m = fuse_req_userdata(req);
     struct handle *h = handle_of(fi);
     struct inode *i;
+    struct call *c;
 
     if (replay_serve_getattr(m, req, ino) || op_local_getattr(m, req, ino)) {
         return;
@@ -268,10 +272,12 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         op_refuse(req, ESTALE);
         return;
     }
+    c = call_new(m, req, i, fi);
+    c->ino = ino;
     if (linear_is_opener(req, i)) {
-        answer_attr(call_new(m, req, i, fi));
+        answer_attr(c);
     } else {
-        linear_begin(call_new(m, req, i, fi), getattr_settled);
+        linear_begin(c, getattr_settled);
     }
 }
 
@@ -365,6 +371,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct
         return;
     }
     c = call_new(m, req, i, fi);
+    c->ino = ino;
     if ((mask & SETATTR_SIZE) && h != NULL && write_truncate(m, h, (uint64_t)st->st_size)) {
         mask &= ~(uint32_t)(SETATTR_SIZE | SETATTR_MTIME_NOW);
     }

@@ -182,7 +182,7 @@ static void commit_send(struct call *c)
 {
     const struct handle *h = c->handle;
 
-    c->kernel_knows = true;
+    c->kernel_knows = c->ino == c->inode->id;
     call_submit(c,
                 &(struct request){.op = OP_SET,
                                   .u.set = {.id = c->inode->id,
@@ -243,7 +243,6 @@ static void on_appended(struct call *c, const struct reply *r)
 
 static void append(struct call *c)
 {
-    c->kernel_knows = true;
     call_submit(
         c, &(struct request){.op = OP_APPEND, .u.append = {.id = c->inode->id, .value = c->data}},
         on_appended);
@@ -358,6 +357,15 @@ bool write_truncate(struct mount *m, struct handle *h, uint64_t size)
 
 /* --- FLUSH, FSYNC, RELEASE ------------------------------------------------------------------- */
 
+static void commit_wait(struct mount *m, fuse_req_t req, fuse_ino_t ino,
+                        const struct fuse_file_info *fi, void (*resume)(struct call *c))
+{
+    struct call *c = call_new(m, req, handle_of(fi)->inode, fi);
+
+    c->ino = ino;
+    call_wait(c, WAIT_COMMITS, resume);
+}
+
 static void flush_now(struct call *c)
 {
     struct handle *h = c->handle;
@@ -377,7 +385,6 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct mount *m = fuse_req_userdata(req);
     struct handle *h = handle_of(fi);
 
-    (void)ino;
     if (h->kind == HANDLE_CONTROL) {
         control_flush(call_new(m, req, NULL, fi));
     } else if (h->kind == HANDLE_LOCAL) {
@@ -388,7 +395,7 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     } else if (handle_is_expired(m, h)) {
         op_refuse(req, ESTALE);
     } else {
-        call_wait(call_new(m, req, h->inode, fi), WAIT_COMMITS, flush_now);
+        commit_wait(m, req, ino, fi, flush_now);
     }
 }
 
@@ -414,7 +421,6 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
     struct mount *m = fuse_req_userdata(req);
     struct handle *h = handle_of(fi);
 
-    (void)ino;
     (void)datasync;
     if (h->kind == HANDLE_CONTROL) {
         control_fsync(call_new(m, req, NULL, fi));
@@ -423,7 +429,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
     } else if (handle_is_expired(m, h)) {
         op_refuse(req, ESTALE);
     } else {
-        call_wait(call_new(m, req, h->inode, fi), WAIT_COMMITS, fsync_now);
+        commit_wait(m, req, ino, fi, fsync_now);
     }
 }
 
@@ -437,7 +443,6 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct mount *m = fuse_req_userdata(req);
     struct handle *h = handle_of(fi);
 
-    (void)ino;
     if (h->kind == HANDLE_LOCAL) {
         op_local_give_all(h->local, LOCK_KIND_FLOCK, fi->lock_owner);
     }
@@ -448,7 +453,7 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     if (h->kind == HANDLE_FILE && handle_has_changes(h) && h->ephemeral == 0 &&
         !handle_is_expired(m, h)) {
         h->inode->cuts++;
-        call_wait(call_new(m, NULL, h->inode, fi), WAIT_COMMITS, release_now);
+        commit_wait(m, NULL, ino, fi, release_now);
     } else {
         handle_end(m, h);
         interest_update(m);
