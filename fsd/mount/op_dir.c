@@ -165,15 +165,31 @@ static bool put_entries(struct listing *l, uint64_t offset)
     return true;
 }
 
+static void list_now(struct call *c);
+
+/* All of the page is hidden. An answer with nothing in it would end the listing. */
+static void list_behind_page(struct call *c)
+{
+    const struct dir_page *p = &c->handle->page;
+
+    c->offset = p->entries[p->count - 1].cookie + COOKIE_FIRST;
+    list_now(c);
+}
+
 /* Answers from the page that the handle keeps. */
 static void answer(struct call *c)
 {
     struct dir_page *p = &c->handle->page;
     struct listing l = {.c = c, .bytes = mem_alloc(c->size), .cap = c->size};
     uint64_t offset = c->offset;
+    bool fit = put_dots(&l, &offset) && put_entries(&l, offset);
 
-    if (put_dots(&l, &offset) && put_entries(&l, offset) && p->end) {
+    if (fit && p->end) {
         put_locals(&l, offset);
+    } else if (fit && l.used == 0 && p->count > 0) {
+        mem_free(l.bytes);
+        list_behind_page(c);
+        return;
     }
     if (fuse_reply_buf(c->req, l.bytes, l.used) != 0) {
         take_back(c->m, &l.given);
