@@ -104,7 +104,8 @@ static void on_remove(struct change *ch)
     if (ch->e->attr.type == NODE_DIR) {
         local_drop_dir(&ch->m->locals, ch->e->attr.id);
     }
-    if (inode_is_watchable(ch->dir) && (ch->own == NULL || is_unsettled(ch))) {
+    if ((inode_is_watchable(ch->dir) || inode_is_watchable(ch->node)) &&
+        (ch->own == NULL || is_unsettled(ch))) {
         repeat(ch, REPLAY_REMOVE);
     }
 }

@@ -86,6 +86,12 @@ static bool is_way_back(const struct move_kept *k, const struct event *e)
            is_text(e->name, k->from_name) && is_text(e->from_name, k->to_name);
 }
 
+/* The kernel may hold the node and have forgotten the directory: a watch keeps the one alone. */
+static bool is_left_watched(const struct inode *from, const struct inode *node)
+{
+    return from != NULL && (inode_is_watchable(from) || inode_is_watchable(node));
+}
+
 static void repeat(struct change *ch, struct inode *from, struct inode *to)
 {
     struct mount *m = ch->m;
@@ -97,11 +103,11 @@ static void repeat(struct change *ch, struct inode *from, struct inode *to)
     }
     event_move_settle(m);
     /* Whoever watches the node itself must not take it for deleted. */
-    if (inode_is_watchable(from) && to != NULL &&
+    if (is_left_watched(from, ch->node) && to != NULL &&
         (inode_is_watchable(to) ||
          (ch->node->kernel_refs > 0 && inode_path(to, path, sizeof(path))))) {
         keep(ch, from, to);
-    } else if (inode_is_watchable(from)) {
+    } else if (is_left_watched(from, ch->node)) {
         event_repeat(ch, REPLAY_REMOVE, from, ch->e->from_name);
     } else if (inode_is_watchable(to)) {
         event_repeat(ch, REPLAY_CREATE, to, ch->e->name);
@@ -173,15 +179,21 @@ void event_move(struct change *ch)
     }
     event_mark_dir(m, from);
     event_mark_dir(m, to);
-    tell = (inode_is_watchable(from) || inode_is_watchable(to)) &&
-           (ch->own == NULL || is_unsettled(m, from, e->from_name) || is_unsettled(m, to, e->name));
     ch->node = inode_find(&m->inodes, e->attr.id);
+    tell = (is_left_watched(from, ch->node) || inode_is_watchable(to)) &&
+           (ch->own == NULL || is_unsettled(m, from, e->from_name) || is_unsettled(m, to, e->name));
     if (ch->node == NULL && !tell) {
         return;
+    }
+    if (from != NULL) {
+        inode_pin(from); /* the node may be all that holds it */
     }
     place(ch, from, to);
     if (tell) {
         repeat(ch, from, to_news ? to : NULL);
     }
     inode_unpin(&m->inodes, ch->node);
+    if (from != NULL) {
+        inode_unpin(&m->inodes, from);
+    }
 }

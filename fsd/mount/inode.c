@@ -338,9 +338,9 @@ void inode_show(struct inode *i)
     }
 }
 
-bool inode_is_watchable(const struct inode *dir)
+bool inode_is_watchable(const struct inode *i)
 {
-    return dir != NULL && dir->shown && dir->kernel_refs > 0;
+    return i != NULL && i->shown && i->kernel_refs > 0;
 }
 
 void inode_pin(struct inode *i)

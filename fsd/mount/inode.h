@@ -28,8 +28,8 @@ enum attr_kept {
  *    until its place is learnt.
  * 6. Nobody can watch a directory that the kernel holds only because a replay helper made it there,
  *    or passed through: such a name is not kept (its timeout is 0), so whoever else goes that way
- *    asks for it, and then it is `shown`. A shown node may lead its process up by "..", so what is
- *    above it is shown, too. */
+ *    asks for it, and then it is `shown`. So is a file that a helper came to, once its name is
+ *    kept. A shown node may lead its process up by "..", so what is above it is shown, too. */
 struct inode {
     uint64_t id;
     struct inode *parent; /* held; NULL for the root */
@@ -145,8 +145,8 @@ bool inode_is_dir(const struct inode *i);
 
 /* It was given to somebody who may watch it, and may go up from it. */
 void inode_show(struct inode *i);
-/* Somebody may be watching what happens in this directory; false for NULL. */
-bool inode_is_watchable(const struct inode *dir);
+/* Somebody may be watching it, or what happens in it; false for NULL. */
+bool inode_is_watchable(const struct inode *i);
 
 void inode_pin(struct inode *i);
 void inode_unpin(struct inodes *t, struct inode *i);

@@ -42,6 +42,9 @@ static void reply_entry(struct mount *m, fuse_req_t req, struct inode *i, fuse_i
         (inode_is_dir(i) && !i->shown)) { /* inode.h, rule 6 */
         e.entry_timeout = 0;
     }
+    if (e.entry_timeout > 0) {
+        inode_show(i); /* others take it from the kernel, and do not ask */
+    }
     if (fuse_reply_entry(req, &e) != 0) {
         inode_kernel_forget(&m->inodes, i, 1);
     }
