@@ -64,7 +64,7 @@ struct node_conf {
     uint32_t request_deadline_ms_max;
     uint32_t history_changes; /* for reads of the past, see tree_history_keep(); 0: none */
     size_t history_bytes;
-    uint32_t apply_entries_max; /* that one call applies; 0: a default */
+    uint32_t apply_entries_max; /* that one call applies, large ones count as more; 0: a default */
     /* "HOST:PORT" for clients, of each of zab.members; NULL: not known. For OP_STATUS alone;
      * borrowed for the life of the node. */
     const char *addresses[MEMBERS_MAX];

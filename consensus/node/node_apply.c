@@ -156,15 +156,17 @@ void node_apply(struct node *n, uint64_t index)
     while (node_may_apply(n)) {
         uint64_t next = tree_index(n->tree) + 1;
         const struct zab_entry *entry = zab_entry_at(n->zab, next);
+        uint32_t cost;
 
         CHECK(entry != NULL);
+        cost = 1 + (entry->body != NULL ? entry->body->size / APPLY_BYTES_AS_ONE : 0);
         if (entry->type == ZAB_ENTRY_EPOCH) {
             tree_skip(n->tree, next);
         } else {
             apply_data(n, entry);
         }
         after_entry(n, next);
-        n->apply_left--;
+        n->apply_left -= cost < n->apply_left ? cost : n->apply_left;
     }
     node_snap_maybe_take(n);
     node_step(n, &(struct zab_event){.type = ZAB_EV_APPLIED, .u.index = tree_index(n->tree)});

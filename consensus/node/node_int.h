@@ -227,13 +227,14 @@ struct node {
 };
 
 enum {
-    HOUSEKEEPING_MS = 100,     /* deadlines, touches, expiry */
-    STRANGER_MS = 30000,       /* a stream may live this long without a session */
-    STALL_MS = 300,            /* a longer gap between two beats is a stall of this process */
-    SNAPSHOT_RETRY_MS = 10000, /* after one that failed */
-    HELD_MAX = 1024,           /* messages that wait for the disk; the oldest are given up */
-    APPLY_ENTRIES_MAX = 1024,  /* applied in one call: some ms */
-    DIGEST_INTERVAL = 1024,    /* entries between two comparisons of the replicas' digests */
+    HOUSEKEEPING_MS = 100,         /* deadlines, touches, expiry */
+    STRANGER_MS = 30000,           /* a stream may live this long without a session */
+    STALL_MS = 300,                /* a longer gap between two beats is a stall of this process */
+    SNAPSHOT_RETRY_MS = 10000,     /* after one that failed */
+    HELD_MAX = 1024,               /* messages that wait for the disk; the oldest are given up */
+    APPLY_ENTRIES_MAX = 1024,      /* applied in one call: some ms */
+    APPLY_BYTES_AS_ONE = 16 << 10, /* of a large entry, that count as one more */
+    DIGEST_INTERVAL = 1024,        /* entries between two comparisons of the replicas' digests */
     PENDING_MAX = 65536,
     PENDING_BYTES_MAX = 256 << 20,
     WAITERS_MAX = 65536,
