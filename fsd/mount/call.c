@@ -183,7 +183,7 @@ void call_submit(struct call *c, const struct request *r, call_done_fn done)
     }
     c->done = done;
     request.deadline_ms = deadline_left(c, r);
-    c->sent_ns = uv_hrtime();
+    c->sent_ns = m->submitted_ns = uv_hrtime();
     c->xid = client_submit(m->client, &request, on_done, c);
     HASH_ADD(hh, m->calls, xid, sizeof(c->xid), c);
     watch_interrupt(c);

@@ -71,7 +71,9 @@ struct mount {
     struct fuse_session *fuse;
     struct fuse_buf request; /* the request being read */
     uv_poll_t fuse_poll;
-    bool initialised; /* the kernel's INIT was answered */
+    bool initialised;      /* the kernel's INIT was answered */
+    uint64_t asked_ns;     /* when the kernel asked last, on uv_hrtime()'s clock ... */
+    uint64_t submitted_ns; /* ... and when the ensemble was asked */
 
     struct client *client;    /* NULL when its session was closed */
     uint64_t session;         /* of the client; 0 before the first */

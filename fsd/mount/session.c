@@ -32,6 +32,8 @@
 
 enum {
     REQUESTS_PER_TURN = 64, /* then other descriptors get their turn */
+    LINGER_NS = 60000,      /* awake after the last thing was done, while somebody is asking ... */
+    ASKING_NS = 1000000,    /* ... which he is so long after a request */
     LIVE_WAIT_MS = 3000,    /* for a member, at the start */
     END_WAIT_MS = 6000,     /* for an orderly end */
 };
@@ -170,6 +172,7 @@ static void handle_requests(struct mount *m)
             end(m, "unmounted");
             return;
         }
+        m->asked_ns = uv_hrtime();
         fuse_session_process_buf(m->fuse, &m->request);
     }
 }
@@ -182,6 +185,39 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     (void)events;
     handle_requests(m);
     linear_send(m);
+}
+
+/* A program that got its answer asks the next thing within microseconds, and a thread that sleeps
+ * on another processor takes several times as long to wake. So the loop stays awake for a moment
+ * while somebody reads what is known here. Not while the ensemble is asked for something, or was
+ * just now, and not while changes are repeated: those who do that need the processor. */
+static bool lingers(const struct mount *m, uint64_t since_ns)
+{
+    uint64_t now_ns = uv_hrtime();
+    struct replay_info replay;
+
+    if (now_ns - since_ns >= LINGER_NS || now_ns - m->asked_ns >= ASKING_NS ||
+        now_ns - m->submitted_ns < ASKING_NS) {
+        return false;
+    }
+    replay_info(m->replay, &replay);
+    return replay.queued == 0;
+}
+
+static void serve(struct mount *m)
+{
+    while (uv_run(m->loop, UV_RUN_ONCE) != 0) {
+        uint64_t since_ns = uv_hrtime();
+
+        while (lingers(m, since_ns)) {
+            uint64_t asked_ns = m->asked_ns;
+
+            if (uv_run(m->loop, UV_RUN_NOWAIT) == 0) {
+                return;
+            }
+            since_ns = m->asked_ns != asked_ns ? m->asked_ns : since_ns;
+        }
+    }
 }
 
 static void on_marker(void *ctx, void *arg)
@@ -387,7 +423,7 @@ int session_run(const struct options *o, void (*on_live)(void *ctx), void *ctx)
         uv_run(&loop, UV_RUN_DEFAULT);
     } else {
         start(&m);
-        uv_run(&loop, UV_RUN_DEFAULT);
+        serve(&m);
         watchdog_end(m.watchdog);
         fuse_session_unmount(m.fuse);
         clean_up(&m);
