@@ -74,6 +74,7 @@ static void apply_data(struct node *n, const struct zab_entry *entry)
 {
     struct txn_result result;
     struct txn txn;
+    bool answered;
 
     if (wire_txn_decode(entry->body ? entry->body->data : NULL, entry->body ? entry->body->size : 0,
                         &txn) != 0) {
@@ -90,7 +91,8 @@ static void apply_data(struct node *n, const struct zab_entry *entry)
         txn.time_ns = n->now.wall_ns;
     }
     tree_apply(n->tree, &txn, &result);
-    if (result.session_gone != 0 || BUG(X18_EVENT_AFTER_REPLY)) {
+    answered = result.session_gone != 0 || BUG(X18_EVENT_AFTER_REPLY);
+    if (answered) {
         answer(n, &txn, &result);
     }
     if (result.session_gone != 0) { /* it learns that it ended, not that its ephemerals are gone */
@@ -98,7 +100,9 @@ static void apply_data(struct node *n, const struct zab_entry *entry)
     }
     node_publish(n, result.changes, result.change_count);
     node_lock_granted(n, result.grants, result.grant_count);
-    answer(n, &txn, &result);
+    if (!answered) {
+        answer(n, &txn, &result);
+    }
     txn_result_done(&result);
     codec_request_done(&txn.request);
 }

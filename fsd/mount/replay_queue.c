@@ -140,7 +140,6 @@ struct replay_dir *queue_first_ready(const struct replay *r)
 void queue_take(struct replay *r, struct replay_dir *d, struct helper *h)
 {
     struct replay_dir *other = dir_of_twin(d);
-
     struct inode *node = d->jobs->node;
 
     DL_DELETE(r->ready, d);
