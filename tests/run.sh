@@ -15,16 +15,8 @@ packages="gcc libc6-dev cmake make pkg-config binutils python3
     vim nano ed git rsync patch perl sqlite3 liblockfile-bin"
 build=./build-check
 
-missing=
-for package in $packages; do
-    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
-done
-if [ -n "$missing" ]; then
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get -qq update
-    # shellcheck disable=SC2086 # a list of words
-    apt-get -qq install -y --no-install-recommends $missing
-fi
+. tests/packages.sh
+install_packages "$packages"
 
 # -O1: sanitizer reports stay readable and the tests run at about the speed of the real thing.
 cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=None -DCMAKE_C_FLAGS='-O1 -g' \

@@ -20,18 +20,10 @@ if [ "$(id -u)" -ne 0 ]; then
     echo "$0: must be run by root (to install packages and to mount)" >&2
     exit 2
 fi
-missing=
-for package in $packages; do
-    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
-done
-if [ -n "$missing" ]; then
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get -qq update >&2
-    # shellcheck disable=SC2086 # a list of words
-    apt-get -qq install -y --no-install-recommends $missing >&2
-    # Debian's package starts a server of its own.
-    case $missing in *etcd-server*) systemctl disable --now etcd >&2 2>/dev/null || true ;; esac
-fi
+. "$root/tests/packages.sh"
+install_packages "$packages"
+# Debian's package starts a server of its own.
+case $missing in *etcd-server*) systemctl disable --now etcd >&2 2>/dev/null || true ;; esac
 
 cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DZABFS_TESTS=ON >/dev/null
 cmake --build "$build" -j"$(nproc)" \

@@ -8,10 +8,8 @@ set -eu
 cd "$(dirname "$0")/../.."
 BUILD=${ZABFS_BENCH_BUILD:-build-bench}
 
-for program in gnuplot strace; do
-    command -v "$program" > /dev/null && continue
-    apt-get -qq update && apt-get -qq install -y --no-install-recommends gnuplot-nox strace
-done
+. tests/packages.sh
+install_packages "gnuplot-nox strace"
 cmake -S . -B "$BUILD" -DCMAKE_BUILD_TYPE=Release > /dev/null
 cmake --build "$BUILD" -j "$(nproc)" \
     --target zabd zabfs zabctl growth_bench snapshot_load fs_bench zab_bench > /dev/null

@@ -14,22 +14,13 @@ import datetime
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 
-
-def free_ports(count):
-    """Ports that are free now; zabd binds them a moment later."""
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "compare"))
+from process import free_ports  # noqa: E402
 
 
 def stamp_ms(line):

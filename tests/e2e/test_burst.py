@@ -13,28 +13,13 @@ import sys
 os.environ["ASAN_OPTIONS"] = "quarantine_size_mb=1:" + os.environ.get("ASAN_OPTIONS", "")
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "lib"))
 from inotify import Inotify  # noqa: E402
-from zabfs import Worker, check, read, run, wait_until, write  # noqa: E402
+from zabfs import Worker, check, run, wait_until, write  # noqa: E402
 
 CHANGES = 100000
 DIRECTORIES = 8
 NAMES = 10  # in each directory
 REPLAY_JOBS_MAX = 65536  # fsd/mount/replay.h
 GROWTH_KIB_MAX = 100 * 1024  # of all queues at their bounds
-
-
-def status(e, n):
-    return dict(line.split("=", 1) for line in read(e.path(n, ".zabfs", "status")).decode().splitlines())
-
-
-def helpers(e, n):
-    pid = e.pid("zabfs", n)
-    with open(f"/proc/{pid}/task/{pid}/children") as f:
-        children = [int(child) for child in f.read().split()]
-
-    def is_helper(child):
-        with open(f"/proc/{child}/cmdline", "rb") as f:
-            return b"--replay-helper" in f.read()
-    return [child for child in children if is_helper(child)]
 
 
 def rss_kib(pid):
@@ -59,7 +44,7 @@ def look_meanwhile(e, workers):
         e.barrier(2)
         for d in range(DIRECTORIES):
             os.listdir(e.path(2, f"d{d}"))
-        s = status(e, 2)
+        s = e.mount_status(2)
         check(int(s["replays_queued"]) <= REPLAY_JOBS_MAX, f"{s['replays_queued']} changes to repeat")
         check(int(s["invalidations_queued"]) <= 2 * DIRECTORIES * (NAMES + 1),
               f"{s['invalidations_queued']} invalidations wait")
@@ -100,7 +85,7 @@ def test(e):
     e.barriers()
     looks = [watch(e, 2), watch(e, 3)]
     before = rss_kib(e.pid("zabfs", 2))
-    stopped = helpers(e, 2)
+    stopped = e.replay_helpers(2)
     check(stopped, "m2 has helpers")
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
@@ -115,10 +100,10 @@ def test(e):
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
     check(after - before < GROWTH_KIB_MAX, f"zabfs of m2 has grown by {after - before} KiB")
-    wait_until(lambda: all(status(e, n)["replays_queued"] == "0" for n in (2, 3)), 60,
+    wait_until(lambda: all(e.mount_status(n)["replays_queued"] == "0" for n in (2, 3)), 60,
                "all that is left to be repeated")
-    check(int(status(e, 2)["overflows"]) > 0, "m2 counts what it could not repeat")
-    check(status(e, 3)["overflows"] == "0", "m3 could")
+    check(int(e.mount_status(2)["overflows"]) > 0, "m2 counts what it could not repeat")
+    check(e.mount_status(3)["overflows"] == "0", "m3 could")
 
     told = [all_events(look) for look in looks]
     silent = {f"d{d}" for d in range(DIRECTORIES)} - {

@@ -16,21 +16,6 @@ FILES = 40
 ROUNDS = 25
 
 
-def status(e, n):
-    return dict(line.split("=", 1) for line in read(e.path(n, ".zabfs", "status")).decode().splitlines())
-
-
-def helpers(e, n):
-    pid = e.pid("zabfs", n)
-    with open(f"/proc/{pid}/task/{pid}/children") as f:
-        children = [int(child) for child in f.read().split()]
-
-    def is_helper(child):
-        with open(f"/proc/{child}/cmdline", "rb") as f:
-            return b"--replay-helper" in f.read()
-    return [child for child in children if is_helper(child)]
-
-
 def write_all(e, directory, last):
     for i in range(ROUNDS):
         for f in range(FILES):
@@ -45,12 +30,12 @@ def watch(e, directory):
 
 def settled(e, look):
     e.barrier(2)
-    wait_until(lambda: status(e, 2)["replays_queued"] == "0", 30, "all was repeated")
+    e.wait_repeated(2, 30)
     return look.read()
 
 
 def while_helpers_stand_still(e, change):
-    stopped = helpers(e, 2)
+    stopped = e.replay_helpers(2)
     check(stopped, "m2 has helpers")
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
@@ -69,10 +54,10 @@ def is_joined(e):
         write_all(e, "dir", b"before")
         os.mknod(e.path(1, "dir", "between"))
         write_all(e, "dir", b"behind")
-    before = status(e, 2)
+    before = e.mount_status(2)
     while_helpers_stand_still(e, change)
     events = settled(e, look)
-    after = status(e, 2)
+    after = e.mount_status(2)
     joined = int(after["replays_merged"]) - int(before["replays_merged"])
     # All but the eight that make a backlog, one that was at work, and the first of each file.
     check(joined >= 2 * FILES * (ROUNDS - 1) - 16, f"{joined} changes were joined to others")
@@ -95,7 +80,7 @@ def newest_is_read(e):
         for event in look.read():
             if event.what == "CLOSE_WRITE":
                 seen[event.name] = read(e.path(2, "dir", event.name))
-        return status(e, 2)["replays_queued"] == "0"
+        return e.mount_status(2)["replays_queued"] == "0"
     for i in range(5):
         write_all(e, "dir", b"round %d" % i)
         look_once()
@@ -126,7 +111,7 @@ def test(e):
     is_joined(e)
     newest_is_read(e)
     each_is_told_without_a_backlog(e)
-    print(f"{status(e, 2)['replays_merged']} changes were told together with others")
+    print(f"{e.mount_status(2)['replays_merged']} changes were told together with others")
 
 
 run(test, seconds=100)

@@ -61,21 +61,6 @@ static uint64_t write_for(uint32_t leader, int turns)
     return held_max;
 }
 
-static uint32_t answers(void)
-{
-    struct message m;
-    uint32_t count = 0;
-
-    while (net_recv(&net, 0, &m)) {
-        if (m.kind == MESSAGE_REPLY) {
-            cr_assert_eq(0, m.u.reply.err);
-            count++;
-        }
-        codec_message_done(&m);
-    }
-    return count;
-}
-
 Test(regression, leader_goes_on_while_it_makes_an_image)
 {
     enum { TURNS = 300 };
@@ -92,7 +77,7 @@ Test(regression, leader_goes_on_while_it_makes_an_image)
     net_settle(&net);
     cr_assert_eq(0, write_for(leader, TURNS)); /* else each write is applied as it is committed */
     net_run(&net, 100);
-    answers();
+    net_answers(&net, 0);
     net_crash(&net, behind);
     node_view(net.nodes[leader], &before);
     net_restart_empty(&net, behind);
@@ -100,7 +85,7 @@ Test(regression, leader_goes_on_while_it_makes_an_image)
     net_run(&net, 5000);
     node_view(net.nodes[leader], &after);
     cr_assert_eq(before.epoch, after.epoch);
-    cr_assert_eq(TURNS, answers());
+    cr_assert_eq(TURNS, net_answers(&net, 0));
     cr_assert_eq(after.commit, tree_index(node_tree(net.nodes[leader])));
     cr_assert_eq(tree_digest(node_tree(net.nodes[leader])),
                  tree_digest(node_tree(net.nodes[behind])));

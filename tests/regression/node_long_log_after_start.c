@@ -52,21 +52,6 @@ static uint64_t apply_all(uint32_t count)
     return jump_max;
 }
 
-static uint32_t answers(void)
-{
-    uint32_t count = 0;
-    struct message m;
-
-    while (net_recv(&net, 0, &m)) {
-        if (m.kind == MESSAGE_REPLY) {
-            cr_assert_eq(0, m.u.reply.err);
-            count++;
-        }
-        codec_message_done(&m);
-    }
-    return count;
-}
-
 Test(regression, long_log_is_applied_in_pieces)
 {
     uint64_t jump_max;
@@ -83,7 +68,7 @@ Test(regression, long_log_is_applied_in_pieces)
     jump_max = apply_all(REQUESTS);
     cr_assert_leq(jump_max, LIMIT);
     cr_assert_gt(jump_max, 0);
-    cr_assert_eq(REQUESTS, answers());
+    cr_assert_eq(REQUESTS, net_answers(&net, 0));
     net_done(&net);
 }
 
@@ -105,7 +90,7 @@ Test(regression, large_entries_of_a_long_log_are_applied_in_smaller_pieces)
         net_send(&net, 0, &r);
     }
     cr_assert_eq(2, apply_all(LARGE_REQUESTS)); /* the first counts as three */
-    cr_assert_eq(LARGE_REQUESTS, answers());
+    cr_assert_eq(LARGE_REQUESTS, net_answers(&net, 0));
     blob_unref(value);
     net_done(&net);
 }

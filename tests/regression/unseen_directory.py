@@ -11,23 +11,19 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "e2e", "lib"))
 from inotify import Inotify  # noqa: E402
-from zabfs import Flag, Worker, check, read, run, wait_until, write  # noqa: E402
+from zabfs import Flag, Worker, check, run, wait_until, write  # noqa: E402
 
 FILES = 50
 
 
-def status(e, n):
-    return dict(line.split("=", 1) for line in read(e.path(n, ".zabfs", "status")).decode().splitlines())
-
-
 def settle(e, n):
     e.barrier(n)
-    wait_until(lambda: status(e, n)["replays_queued"] == "0", 20, "all was repeated")
+    e.wait_repeated(n)
 
 
 def repeated(e):
     settle(e, 3)
-    return int(status(e, 3)["replays"])
+    return int(e.mount_status(3)["replays"])
 
 
 def make(e, directory):
@@ -99,7 +95,7 @@ def test(e):
     is_not_repeated(e)
     is_watched_once_seen(e)
     is_reached_from_below(e)
-    check(status(e, 3)["replays_failed"] == "0", "a change could not be repeated")
+    check(e.mount_status(3)["replays_failed"] == "0", "a change could not be repeated")
 
 
 run(test, seconds=110)

@@ -13,18 +13,14 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "e2e", "lib"))
 from inotify import Inotify  # noqa: E402
-from zabfs import check, read, run, wait_until, write  # noqa: E402
+from zabfs import check, run, write  # noqa: E402
 
 OF_NODE = ["MODIFY", "MOVE_SELF", "DELETE_SELF"]
 
 
-def status(e, n):
-    return dict(line.split("=", 1) for line in read(e.path(n, ".zabfs", "status")).decode().splitlines())
-
-
 def settle(e):
     e.barrier(2)
-    wait_until(lambda: status(e, 2)["replays_queued"] == "0", 20, "all was repeated")
+    e.wait_repeated(2)
 
 
 def check_told(e, watch, what):
@@ -85,7 +81,7 @@ def loses_its_directory(e):
 def test(e):
     goes_where_nobody_looked(e)
     loses_its_directory(e)
-    check(status(e, 2)["replays_failed"] == "0", "a change could not be repeated")
+    check(e.mount_status(2)["replays_failed"] == "0", "a change could not be repeated")
 
 
 run(test, members=2, seconds=60)

@@ -440,6 +440,21 @@ bool net_recv(struct net *net, uint32_t client, struct message *ret)
     return true;
 }
 
+uint32_t net_answers(struct net *net, uint32_t client)
+{
+    uint32_t count = 0;
+    struct message m;
+
+    while (net_recv(net, client, &m)) {
+        if (m.kind == MESSAGE_REPLY) {
+            cr_assert_eq(0, m.u.reply.err);
+            count++;
+        }
+        codec_message_done(&m);
+    }
+    return count;
+}
+
 int net_call(struct net *net, uint32_t client, struct request *r, struct reply *ret)
 {
     uint64_t xid = net_send(net, client, r);

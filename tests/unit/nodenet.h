@@ -68,6 +68,8 @@ void net_disconnect(struct net *net, uint32_t client);
 uint64_t net_send(struct net *net, uint32_t client, struct request *r); /* xid if it has none */
 /* The next message of the stream, after net_settle(); false: none. Borrowed bytes stay valid. */
 bool net_recv(struct net *net, uint32_t client, struct message *ret);
+/* How many answers came that are not counted yet; none may be an error. Skips events. */
+uint32_t net_answers(struct net *net, uint32_t client);
 /* Sends, settles, skips events, returns the reply. */
 int net_call(struct net *net, uint32_t client, struct request *r, struct reply *ret);
 /* HELLO with a key made from `key`; returns the reply's error. */

@@ -195,6 +195,26 @@ class Ensemble:
         r = self.zabctl("--servers", self.server(n), "--deadline", "2", "--json", "status")
         return json.loads(r.stdout)[0] if r.returncode == 0 else None
 
+    def mount_status(self, n):
+        """What .zabfs/status of mount n says, as texts."""
+        lines = read(self.path(n, ".zabfs", "status")).decode().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def wait_repeated(self, n, seconds=20):
+        """No change that mount n knows of is still to be repeated for its watchers."""
+        wait_until(lambda: self.mount_status(n)["replays_queued"] == "0", seconds, "all was repeated")
+
+    def replay_helpers(self, n):
+        """Process ids of mount n's."""
+        pid = self.pid("zabfs", n)
+        with open(f"/proc/{pid}/task/{pid}/children") as f:
+            children = [int(child) for child in f.read().split()]
+
+        def is_helper(child):
+            with open(f"/proc/{child}/cmdline", "rb") as f:
+                return b"--replay-helper" in f.read()
+        return [child for child in children if is_helper(child)]
+
     # --- places
 
     def mount(self, n):
