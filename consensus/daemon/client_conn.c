@@ -52,6 +52,7 @@ static void on_frame(void *ctx, const uint8_t *bytes, size_t size)
     if (c->told) {
         return;
     }
+    awake_use(&c->member->awake);
     err = node_client_frame(c->member->node, c->id, bytes, size, &now);
     if (err != 0) {
         LOG_WARN("client", "ev=closed conn=%" PRIu64 " peer=%s err=\"%s\"", c->id, c->peer,

@@ -36,7 +36,8 @@ static const char help_text[] =
     "beside an ensemble that is alive takes that ensemble's state, not the backup's.\n"
     "\n"
     "The file:\n"
-    "  [member]    id, data, name, unix, log_level\n"
+    "  [member]    id, data, name, unix, log_level; awake (1; 0: do not keep the processors of\n"
+    "              this machine from sleeping while somebody waits)\n"
     "  [ensemble]  ID = HOST:PEERPORT:CLIENTPORT        one line a member\n"
     "  [timing]    heartbeat_ms (100), election_min_ms (500), election_max_ms (1000);\n"
     "              the same on all members\n"
@@ -162,6 +163,7 @@ struct number_key {
 
 static const struct number_key number_keys[] = {
     NUMBER_KEY("member", "id", id, 1, 255),
+    NUMBER_KEY("member", "awake", awake, 0, 1),
     NUMBER_KEY("timing", "heartbeat_ms", heartbeat_ms, 5, 60000),
     NUMBER_KEY("timing", "election_min_ms", election_min_ms, 20, 600000),
     NUMBER_KEY("timing", "election_max_ms", election_max_ms, 20, 600000),
@@ -398,6 +400,7 @@ static const struct conf defaults = {
     .value_size_max = VALUE_SIZE_DEFAULT,
     .history_changes = 16384,
     .history_bytes = 32 << 20,
+    .awake = 1,
 };
 
 int conf_parse_text(const char *text, size_t size, struct conf *ret, char *note)

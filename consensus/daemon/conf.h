@@ -33,6 +33,7 @@ struct conf {
     uint32_t value_size_max;
     uint32_t history_changes;
     uint64_t history_bytes;
+    uint32_t awake; /* 1: the machine's processors are kept awake while somebody waits; 0: not */
 };
 
 /* Fills *ret from the command line and the file it names. Returns 0; 1 when the process should end

@@ -330,6 +330,7 @@ static void start_handles(struct member *m)
     uv_check_start(&m->check, on_check);
     uv_timer_init(&m->loop, &m->timer);
     m->timer.data = m;
+    awake_init(&m->awake, &m->loop, m->conf.awake);
     store_worker_start(m);
     uv_signal_init(&m->loop, &m->sigterm);
     uv_signal_init(&m->loop, &m->sigint);
@@ -345,6 +346,7 @@ static void stop_handles(struct member *m)
     client_conns_stop(m);
     peer_links_stop(m);
     store_worker_stop(m);
+    awake_done(&m->awake);
     uv_close((uv_handle_t *)&m->check, NULL);
     uv_close((uv_handle_t *)&m->timer, NULL);
     uv_close((uv_handle_t *)&m->sigterm, NULL);

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 #include <uv.h>
 
+#include "awake.h"
 #include "conf.h"
 #include "node.h"
 #include "store.h"
@@ -51,8 +52,9 @@ struct member {
     struct store *store;
     struct hash128 cluster, incarnation;
     struct node *node;
-    uv_check_t check; /* end of a turn's I/O: node_flush() */
-    uv_timer_t timer; /* node_deadline() */
+    uv_check_t check;   /* end of a turn's I/O: node_flush() */
+    uv_timer_t timer;   /* node_deadline() */
+    struct awake awake; /* from a client's frame, or a batch for the disk, for a while */
     uv_signal_t sigterm, sigint, sigchld;
     struct listener *listeners[3]; /* peers, clients, clients on the unix socket */
     struct peer_link *links[MEMBERS_MAX];

@@ -161,6 +161,7 @@ void store_worker_submit(struct member *m, const struct store_batch *batch)
     struct store_worker *w = &m->worker;
 
     CHECK(!w->has_batch);
+    awake_use(&m->awake);
     for (size_t i = 0; i < batch->count; i++) {
         if (batch->ops[i].type == STORE_OP_INSTALL) {
             snapshot_child_end(m); /* its state is older than the one that replaces it */

@@ -28,6 +28,8 @@ static const char help[] =
     "  -o local=GLOB:GLOB:...    files that stay in this mount's memory, and are nobody else's;\n"
     "                            empty for none (.*.sw?:.*.sw?x:*~:4913:.#*:#*#)\n"
     "  -o helpers=N              processes that repeat remote changes for inotify (4)\n"
+    "  -o awake=0|1              keep the machine's processors from sleeping while somebody waits\n"
+    "                            for this mount (1)\n"
     "  -o log=FILE, log_level=error|warn|info|debug, pidfile=FILE\n"
     "  -o ro, noexec, noatime, ...  as for mount(8)\n";
 

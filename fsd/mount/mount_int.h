@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "awake.h"
 #include "client.h"
 #include "inode.h"
 #include "local.h"
@@ -71,7 +72,10 @@ struct mount {
     struct fuse_session *fuse;
     struct fuse_buf request; /* the request being read */
     uv_poll_t fuse_poll;
+    struct awake awake;
     bool initialised;      /* the kernel's INIT was answered */
+    uint32_t asker;        /* the thread that asked last ... */
+    bool asker_is_alone;   /* ... and before that */
     uint64_t asked_ns;     /* when the kernel asked last, on uv_hrtime()'s clock ... */
     uint64_t submitted_ns; /* ... and when the ensemble was asked */
 

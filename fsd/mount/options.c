@@ -132,6 +132,11 @@ static int take_value_option(struct parse *p, const char *option, const char *va
     if (strncmp(option, "helpers=", 8) == 0) {
         return take_number(p, option, value, 1, HELPERS_MAX, &o->helpers);
     }
+    if (strncmp(option, "awake=", 6) == 0) {
+        err = take_number(p, option, value, 0, 1, &n);
+        o->awake = err == 0 && n == 1;
+        return err;
+    }
     if (strncmp(option, "subtype=", 8) == 0 || strncmp(option, "fsname=", 7) == 0 ||
         strncmp(option, "comment=", 8) == 0) {
         return 0;
@@ -219,6 +224,7 @@ int options_parse(int argc, char **argv, bool is_root, struct options *ret, char
         .deadline_ms = OPERATION_DEADLINE_MS_DEFAULT,
         .session_timeout_ms = SESSION_TIMEOUT_MS_DEFAULT,
         .helpers = 4,
+        .awake = true,
     };
     snprintf(ret->local, sizeof(ret->local), "%s", LOCAL_DEFAULT);
     snprintf(ret->fuse, sizeof(ret->fuse),

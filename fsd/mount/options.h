@@ -24,8 +24,9 @@ struct options {
     unsigned helpers;
     char local[OPTION_TEXT_SIZE]; /* patterns of names of files that stay here, with colons between
                                    */
-    bool linearizable;            /* reads show all that was committed before they began */
-    bool read_only; /* kept by zabfs: the kernel would refuse what the replay helpers do */
+    bool awake;        /* the processors do not sleep while somebody waits, see awake.h */
+    bool linearizable; /* reads show all that was committed before they began */
+    bool read_only;    /* kept by zabfs: the kernel would refuse what the replay helpers do */
     bool foreground;
     bool help;
 };

@@ -10,6 +10,7 @@
  * answers, so the descriptor is served until they are gone; then the mount is taken down. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,6 +85,7 @@ static void finish_when_all_ended(struct mount *m)
     if (!m->client_ended || !m->replay_ended || !m->notify_ended) {
         return;
     }
+    awake_done(&m->awake);
     uv_close((uv_handle_t *)&m->fuse_poll, NULL);
     uv_close((uv_handle_t *)&m->interest_timer, NULL);
     uv_close((uv_handle_t *)&m->interrupt_timer, NULL);
@@ -156,6 +158,18 @@ static void on_signal(uv_signal_t *s, int number)
 
 /* --- requests -------------------------------------------------------------------------------- */
 
+static void note_request(struct mount *m)
+{
+    const struct fuse_in_header *h = m->request.mem;
+
+    awake_use(&m->awake);
+    m->asked_ns = uv_hrtime();
+    if (h->pid != 0) { /* else the kernel asks for itself */
+        m->asker_is_alone = h->pid == m->asker;
+        m->asker = h->pid;
+    }
+}
+
 static void handle_requests(struct mount *m)
 {
     for (int n = 0; n < REQUESTS_PER_TURN; n++) {
@@ -172,7 +186,7 @@ static void handle_requests(struct mount *m)
             end(m, "unmounted");
             return;
         }
-        m->asked_ns = uv_hrtime();
+        note_request(m);
         fuse_session_process_buf(m->fuse, &m->request);
     }
 }
@@ -187,16 +201,17 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     linear_send(m);
 }
 
-/* A program that got its answer asks the next thing within microseconds, and a thread that sleeps
- * on another processor takes several times as long to wake. So the loop stays awake for a moment
- * while somebody reads what is known here. Not while the ensemble is asked for something, or was
- * just now, and not while changes are repeated: those who do that need the processor. */
+/* A program that got its answer asks the next thing within microseconds, before this thread would
+ * have gone to sleep and been woken. So the loop goes on looking for a moment while one program
+ * reads what is known here. Not for several, who need the processor; not while the ensemble is
+ * asked for something, or was just now, and not while changes are repeated: those who do that need
+ * it, too. */
 static bool lingers(const struct mount *m, uint64_t since_ns)
 {
     uint64_t now_ns = uv_hrtime();
     struct replay_info replay;
 
-    if (now_ns - since_ns >= LINGER_NS || now_ns - m->asked_ns >= ASKING_NS ||
+    if (!m->asker_is_alone || now_ns - since_ns >= LINGER_NS || now_ns - m->asked_ns >= ASKING_NS ||
         now_ns - m->submitted_ns < ASKING_NS) {
         return false;
     }
@@ -232,6 +247,7 @@ static void on_event(void *ctx, const struct event *e)
 {
     struct mount *m = ctx;
 
+    awake_use(&m->awake);
     if (m->client != NULL) {
         event_handle(m, e);
         events_add(m, e);
@@ -354,6 +370,7 @@ static void start(struct mount *m)
         m->watchdog = watchdog_start(m->options->mountpoint, conf.dev);
     }
     m->detached_ms = uv_now(m->loop);
+    awake_init(&m->awake, m->loop, m->options->awake);
     m->notify = notify_new(m->loop, m->fuse, on_marker, on_notify_ended, m);
     m->replay = replay_new(&conf);
     CHECK(uv_poll_init(m->loop, &m->fuse_poll, fuse_session_fd(m->fuse)) == 0);

@@ -54,6 +54,16 @@ Test(conf, file_is_read)
     cr_assert_eq(100, conf.heartbeat_ms);
     cr_assert_eq(16384, conf.history_changes);
     cr_assert_eq(32 << 20, conf.history_bytes);
+    cr_assert_eq(1, conf.awake);
+}
+
+Test(conf, processors_may_sleep)
+{
+    write_file("[member]\nid = 1\ndata = /d\nawake = 0\n[ensemble]\n1 = a:11:21\n");
+    cr_assert_eq(0, PARSE("--config", path), "%s", note);
+    cr_assert_eq(0, conf.awake);
+    write_file("[member]\nid = 1\ndata = /d\nawake = no\n[ensemble]\n1 = a:11:21\n");
+    cr_assert_eq(2, PARSE("--config", path));
 }
 
 /* A count that fits 32 bits, and bytes that need not. */

@@ -24,6 +24,7 @@ Test(options, a_mount_point_and_servers_are_enough)
     cr_assert_eq(o.deadline_ms, 10000);
     cr_assert_eq(o.session_timeout_ms, 10000);
     cr_assert_eq(o.helpers, 4);
+    cr_assert(o.awake);
     cr_assert(!o.foreground);
 }
 
@@ -58,13 +59,15 @@ Test(options, read_only_is_kept_by_the_mount_itself)
 Test(options, seconds_become_milliseconds)
 {
     const char *argv[] = {"zabfs", "-f",
-                          "-oservers=h:1,deadline=3,session_timeout=60,helpers=2,pidfile=/p,log=/l",
+                          "-oservers=h:1,deadline=3,session_timeout=60,helpers=2,awake=0,"
+                          "pidfile=/p,log=/l",
                           "/mnt"};
 
     cr_assert_eq(parse(true, 4, argv), 0);
     cr_assert_eq(o.deadline_ms, 3000);
     cr_assert_eq(o.session_timeout_ms, 60000);
     cr_assert_eq(o.helpers, 2);
+    cr_assert(!o.awake);
     cr_assert(o.foreground);
     cr_assert_str_eq(o.pid_path, "/p");
     cr_assert_str_eq(o.log_path, "/l");
@@ -98,6 +101,7 @@ Test(options, what_is_not_understood_is_named)
     refuses("servers=h:1,colour=red", "unknown option: colour=red");
     refuses("servers=h:1,deadline=0", "option deadline=0: a number from 1 to 600 is wanted");
     refuses("servers=h:1,deadline=5x", "option deadline=5x: a number from 1 to 600 is wanted");
+    refuses("servers=h:1,awake=yes", "option awake=yes: a number from 0 to 1 is wanted");
     refuses("servers=h:1,helpers=-1", "option helpers=-1: a number from 1 to 16 is wanted");
     refuses("servers=h:1,reads=old", "bad option: reads=old");
     refuses("servers=h:1,log_level=loud", "bad option: log_level=loud");
