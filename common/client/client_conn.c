@@ -58,7 +58,7 @@ static void hello_send(struct client *c)
         .op = OP_HELLO,
         .xid = c->table.xid_next++,
         .xid_floor = pending_xid_floor(&c->table),
-        .deadline_ms = HELLO_TIMEOUT_MS,
+        .deadline_ms = move_hello_timeout_ms(c),
         .u.hello = {.version = CLIENT_PROTOCOL_VERSION,
                     .key = c->key,
                     .resume = c->opened,
@@ -291,7 +291,7 @@ void conn_start(struct client *c)
     struct stream_conf conf = {
         .frame_size_max = CLIENT_FRAME_SIZE_MAX,
         .send_queue_max = SEND_QUEUE_SIZE_MAX, /* more than PENDING_SENT_SIZE_MAX lets through */
-        .first_frame_ms = HELLO_TIMEOUT_MS,
+        .first_frame_ms = move_hello_timeout_ms(c),
     };
 
     c->conn = CONN_CONNECTING;
@@ -348,6 +348,9 @@ static void conn_gone(struct client *c)
     uint64_t delay_ms = 0;
 
     c->stream = NULL;
+    if (!c->same_server) {
+        move_on_gone(c);
+    }
     c->was_attached = false;
     c->leaving = false;
     group_drop(c);

@@ -11,7 +11,7 @@
  *
  *   WAITING    no stream        conn_timer: back-off is over          -> CONNECTING
  *   CONNECTING a stream         on_connect                            -> HELLO or WAITING
- *   HELLO      sent             the reply, at most HELLO_TIMEOUT_MS   -> ATTACHED or CLOSING
+ *   HELLO      sent             the reply, or move_hello_timeout_ms() -> ATTACHED or CLOSING
  *   ATTACHED   session is live  broken, silent, malformed             -> CLOSING or WAITING
  *   CLOSING    stream_close()   the stream's last callback            -> WAITING
  *   ENDED      client_close()   handles close, then the client is freed
@@ -32,6 +32,7 @@ enum conn_state {
 enum {
     CONNECT_TIMEOUT_MS = 2000,
     HELLO_TIMEOUT_MS = 5000,
+    MOVE_HELLO_TIMEOUT_MS = 2000, /* of a session that is open, which takes no log entry */
     BACKOFF_MS_MIN = 20,
     BACKOFF_MS_MAX = 1000,
     PING_MS_MAX = 1000,    /* or a sixth of the session timeout: at most so long without a word */
@@ -82,8 +83,8 @@ struct client {
 
     /* Leaving a member without a quorum, client_move.c. */
     bool leaving;            /* nothing more is sent on this stream, which ends in this turn */
-    uint32_t moves;          /* since a write or a barrier went well, or all servers were asked */
-    uint32_t move_laps;      /* so often were all asked in vain */
+    uint32_t tried;          /* servers, since one refused, until a write or barrier goes well */
+    uint32_t move_laps;      /* so often were all tried in vain */
     uint64_t move_after_ms;  /* not before */
     uint64_t probe_xid;      /* of the newest probe */
     uint64_t probed_write;   /* the oldest write without an answer at the last tick; 0: none */
@@ -138,5 +139,7 @@ void group_drop(struct client *c);
 bool move_on_reply(struct client *c, struct pending *p, const struct reply *r);
 bool move_probe_is_due(struct client *c, uint64_t now, uint64_t wait_ms); /* once a tick */
 void move_on_probe(struct client *c, const struct reply *r);
+void move_on_gone(struct client *c); /* the server of now; the next one is tried */
+uint32_t move_hello_timeout_ms(const struct client *c);
 
 #endif

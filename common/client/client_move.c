@@ -3,9 +3,13 @@
  * server of the list. What was refused certainly had no effect and is sent again there, within its
  * deadline; so is what has no answer, which the ensemble recognises.
  *
- * Failure modes: no server has a quorum -> each was asked once, the refusal is the answer, and the
+ * Servers are counted from the first that refuses: those that refuse too, and those that cannot be
+ * attached to. When each has been tried, the next refusal is the answer.
+ *
+ * Failure modes: no server has a quorum -> each was tried once, the refusal is the answer, and the
  * session stays where it is for a while that doubles, so that reads go on being answered and nobody
- * is stormed; one server in the list -> its refusal is the answer. */
+ * is stormed; servers that stand still, accept a connection and say nothing -> on the way round
+ * each is given MOVE_HELLO_TIMEOUT_MS only; one server in the list -> its refusal is the answer. */
 #include "client_int.h"
 
 #include "err.h"
@@ -18,7 +22,7 @@ static bool may_move(struct client *c)
     if (c->server_count < 2 || c->closing || now < c->move_after_ms) {
         return false;
     }
-    if (c->moves + 1 < c->server_count) {
+    if (c->tried + 1 < c->server_count) {
         return true;
     }
     wait_ms = (uint64_t)MOVE_WAIT_MS_MIN << c->move_laps;
@@ -26,7 +30,7 @@ static bool may_move(struct client *c)
         c->move_laps++;
     }
     c->move_after_ms = now + wait_ms / 2 + prng_below(&c->prng, wait_ms / 2 + 1);
-    c->moves = 0;
+    c->tried = 0;
     return false;
 }
 
@@ -45,10 +49,24 @@ static bool move_on(struct client *c)
     if (!may_move(c)) {
         return false;
     }
-    c->moves++;
     c->leaving = true;
     uv_timer_start(&c->conn_timer, on_leave, 0, 0);
     return true;
+}
+
+void move_on_gone(struct client *c)
+{
+    if (c->leaving || (c->tried > 0 && !c->was_attached)) {
+        c->tried++;
+    }
+}
+
+/* Once round, not for ever: the only one with a quorum may be slow. */
+uint32_t move_hello_timeout_ms(const struct client *c)
+{
+    bool under_way = c->tried > 0 && c->tried < c->server_count;
+
+    return under_way ? MOVE_HELLO_TIMEOUT_MS : HELLO_TIMEOUT_MS;
 }
 
 static bool asks_quorum(enum op op)
@@ -62,7 +80,7 @@ bool move_on_reply(struct client *c, struct pending *p, const struct reply *r)
         return false;
     }
     if (r->err == 0) {
-        c->moves = 0;
+        c->tried = 0;
         c->move_laps = 0;
         c->move_after_ms = 0;
     }

@@ -33,6 +33,7 @@ struct server {
     uint64_t hello_index;
     uint32_t timeout_ms;
     bool answer; /* requests at once, else the test does */
+    int answer_err;
     bool answer_pings;
     struct note notes[NOTES_MAX]; /* all but pings */
     int count;
@@ -155,7 +156,7 @@ static inline void server_frame(void *ctx, const uint8_t *bytes, size_t size)
         if (r->op == OP_HELLO && sv->hello_err != NOT_YET) {
             answer_hello(sv, r->xid);
         } else if (r->op != OP_HELLO && sv->answer) {
-            reply_to(sv, sv->count - 1, 0, 10);
+            reply_to(sv, sv->count - 1, sv->answer_err, 10);
         }
     }
     codec_message_done(&m);
@@ -222,6 +223,12 @@ static inline void on_guard(uv_timer_t *timer)
     cr_assert_fail("nothing happened for 20 s");
 }
 
+static inline void stop_listening(struct server *sv)
+{
+    listener_close(sv->listener);
+    sv->listener = NULL;
+}
+
 /* Both members listen; the client has both in its list. */
 static inline void setup(struct fixture *f, bool tcp)
 {
@@ -249,18 +256,24 @@ static inline void setup(struct fixture *f, bool tcp)
     }
 }
 
-static inline void start_client(struct fixture *f)
+/* more: servers behind both in the list, "" or "+unix:PATH..." */
+static inline void start_client_with(struct fixture *f, const char *more)
 {
     static const struct client_ops ops = {on_event, on_attach, on_detach};
     char a[300];
     char b[300];
-    char list[700];
+    char list[1000];
     struct client_conf conf = {.servers = list, .label = "test", .seed = 1};
 
     net_addr_text(&f->servers[0].addr, a, sizeof(a));
     net_addr_text(&f->servers[1].addr, b, sizeof(b));
-    snprintf(list, sizeof(list), "%s+%s", a, b);
+    snprintf(list, sizeof(list), "%s+%s%s", a, b, more);
     cr_assert_eq(client_new(&f->loop, &conf, &ops, f, &f->client), 0);
+}
+
+static inline void start_client(struct fixture *f)
+{
+    start_client_with(f, "");
 }
 
 #define RUN_UNTIL(f, cond)                                                                         \
@@ -289,7 +302,9 @@ static inline void teardown(struct fixture *f)
         RUN_UNTIL(f, f->client_closed);
     }
     for (int i = 0; i < SERVERS; i++) {
-        listener_close(f->servers[i].listener);
+        if (f->servers[i].listener != NULL) {
+            stop_listening(&f->servers[i]);
+        }
     }
     uv_close((uv_handle_t *)&f->guard, NULL);
     uv_run(&f->loop, UV_RUN_DEFAULT); /* the members' streams end with the client's */

@@ -94,6 +94,25 @@ Test(client_move, without_a_quorum_anywhere_each_server_is_asked_once)
     teardown(&f);
 }
 
+/* A process that stands still accepts connections. The refusal is known before the deadline only if
+ * it is given less time to answer HELLO than a member that has to open a session. */
+Test(client_move, a_silent_server_is_not_waited_for_long)
+{
+    struct fixture f;
+    struct outcome o;
+
+    setup_attached(&f);
+    f.servers[0].answer = true;
+    f.servers[0].answer_err = ERR_NO_QUORUM;
+    f.servers[1].hello_err = NOT_YET;
+    submit(&f, OP_SET, 4500, &o);
+    RUN_UNTIL(&f, o.err != NOT_YET);
+    cr_assert_eq(o.err, ERR_NO_QUORUM);
+    cr_assert_eq(f.servers[1].hellos, 1);
+    cr_assert_eq(f.attaches, 2, "it is the member's refusal, not the deadline's");
+    teardown(&f);
+}
+
 Test(client_move, after_a_write_that_went_well_it_moves_at_once_again)
 {
     struct fixture f;
