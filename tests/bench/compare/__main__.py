@@ -1,5 +1,5 @@
-"""compare [--rounds N] [--only FIGURE,...] [--quick] [--dir DIR] [--json FILE] [--readme FILE]
-        --build DIR
+"""compare [--rounds N] [--only FIGURE,...] [--quick] [--awake] [--dir DIR] [--json FILE]
+        [--readme FILE] --build DIR
 
 The same work on zabfs, ZooKeeper and etcd, in turn; one table. tests/bench/compare.sh runs it.
 """
@@ -17,7 +17,7 @@ import time
 import life
 import report
 from figures import FIGURES, Measure
-from process import Failure, say
+from process import Failure, processors_awake, say
 from systems import SYSTEMS, ZooKeeper
 
 KILLS, KILLS_QUICK = 20, 3
@@ -110,8 +110,7 @@ class Comparison:
 
     def steady_round(self, round_number, figures):
         if self.wants("write") or self.wants("read"):
-            for name, us in self.measure.floors(self.args.dir).items():
-                self.floors.setdefault(name, []).append(us)
+            self.measure_floors()
         for figure in figures:
             with self.noted(figure.key):
                 said = []
@@ -123,6 +122,13 @@ class Comparison:
                     self.add(self.lines, figure.key, name, line)
                     said.append(f"{name} {report.number(line[figure.field])}")
                 say(f"  {figure.key}: {', '.join(said)} {figure.unit}")
+
+    def measure_floors(self):
+        for state, awake in report.FLOOR_STATES.items():
+            if awake or not self.args.awake:
+                with processors_awake(awake):
+                    for name, us in self.measure.floors(self.args.dir).items():
+                        self.add(self.floors, state, name, us)
 
     def measure_steady(self):
         figures = [figure for figure in FIGURES if self.wants(figure.key)]
@@ -187,7 +193,7 @@ class Comparison:
 
     def is_complete(self):
         """Nothing failed, nothing was left out: a result to be published."""
-        return (not self.failures and not self.args.quick and
+        return (not self.failures and not self.args.quick and not self.args.awake and
                 all(row.is_complete() for row in self.rows()))
 
     # --- result ----------------------------------------------------------------------------------
@@ -211,6 +217,7 @@ class Comparison:
 
     def as_json(self):
         return {"quick": self.args.quick, "rounds": self.args.rounds, "kills": self.kills,
+                "awake": self.args.awake,
                 "machine": report.machine(self.args.dir, ZooKeeper.heap),
                 "figures": [row.as_json() for row in self.rows() if row.values],
                 "floors": self.floors_found(), "beside": self.beside,
@@ -243,6 +250,9 @@ def arguments():
                         + " ".join([figure.key for figure in FIGURES] + list(LIFE)))
     parser.add_argument("--quick", action="store_true",
                         help="less of everything: shows that it works, its numbers mean nothing")
+    parser.add_argument("--awake", action="store_true",
+                        help="keep the processors awake for all systems, all the time, as zabfs "
+                        "does for itself while it is used")
     parser.add_argument("--dir", help="for all data (default: a new one in /var/tmp)")
     parser.add_argument("--json", type=pathlib.Path, help="file for the result as JSON")
     parser.add_argument("--readme", type=pathlib.Path, metavar="FILE",
@@ -275,8 +285,9 @@ def main():
     began = time.monotonic()
     comparison = Comparison(args)
     try:
-        comparison.measure_steady()
-        comparison.measure_life()
+        with processors_awake(args.awake):
+            comparison.measure_steady()
+            comparison.measure_life()
     except (Failure, OSError, ValueError, KeyboardInterrupt) as failure:
         comparison.failures.append(f"ended early: {failure or 'interrupted'}")
     finally:

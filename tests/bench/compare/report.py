@@ -128,36 +128,43 @@ FLOORS = {
     "read": {"fuse": 1},
 }
 
+# They are measured in both states of the machine: whether its processors sleep when they have nothing
+# to do makes more of a difference than most of what is between two programs.
+FLOOR_STATES = {"processors that may sleep": False, "processors kept awake": True}
+
 
 def floor_us(operation, floors):
     return sum(times * floors[name] for name, times in FLOORS[operation].items())
 
 
 def floors_report(floors, medians):
-    """`floors`: lists of us by name; `medians`: us of an operation, where it was measured."""
-    if not floors:
-        return {}
-    floor = {name: statistics.median(values) for name, values in floors.items()}
-    found = {"us": floor}
-    for operation, parts in FLOORS.items():
-        if operation in medians and set(parts) <= set(floor):
-            found[operation] = {"parts": parts, "floor_us": floor_us(operation, floor),
-                                "median_us": medians[operation],
-                                "floors": medians[operation] / floor_us(operation, floor)}
+    """`floors`: lists of us by state and name; `medians`: us of an operation, where it was
+    measured."""
+    found = {}
+    for state, lists in floors.items():
+        floor = {name: statistics.median(values) for name, values in lists.items()}
+        found[state] = {"us": floor}
+        for operation, parts in FLOORS.items():
+            if operation in medians and set(parts) <= set(floor):
+                found[state][operation] = {
+                    "parts": parts, "floor_us": floor_us(operation, floor),
+                    "median_us": medians[operation],
+                    "floors": medians[operation] / floor_us(operation, floor)}
     return found
 
 
 def floors_text(found):
-    if not found:
-        return ""
-    text = "floors: " + ", ".join(f"{name} {us:.1f} µs" for name, us in found["us"].items())
-    for operation in FLOORS:
-        if operation in found:
-            one = found[operation]
-            parts = " + ".join(f"{times} x {name}" for name, times in one["parts"].items())
-            text += (f"\none {operation}: {one['median_us']:.1f} µs = {one['floors']:.2f} floors "
-                     f"of {one['floor_us']:.1f} µs ({parts})")
-    return text
+    text = []
+    for state, one in found.items():
+        text.append(f"floors, {state}: " +
+                    ", ".join(f"{name} {us:.1f} µs" for name, us in one["us"].items()))
+        for operation in FLOORS:
+            if operation in one:
+                of = one[operation]
+                parts = " + ".join(f"{times} x {name}" for name, times in of["parts"].items())
+                text.append(f"  one {operation}: {of['median_us']:.1f} µs = {of['floors']:.2f} "
+                            f"floors of {of['floor_us']:.1f} µs ({parts})")
+    return "\n".join(text)
 
 
 def said(argv):
