@@ -47,7 +47,7 @@ enum {
     SEND_QUEUE_SIZE_MAX = 64 << 20,   /* bytes queued to one slow client before it is cut off */
     PEER_QUEUE_SIZE_MAX = 1 << 30,    /* ... to one slow peer; a whole state must fit */
     EVENT_WINDOW_ENTRIES = 65536,     /* changes a member keeps for sessions that resume ... */
-    EVENT_WINDOW_SIZE_MAX = 32 << 20, /* ... and their bytes */
+    EVENT_WINDOW_SIZE_MAX = 8 << 20,  /* ... and their bytes */
 };
 
 _Static_assert((int)VALUE_SIZE_DEFAULT <= (int)VALUE_SIZE_MAX, "default within the bound");

@@ -24,7 +24,7 @@ void zab_conf_default(struct zab_conf *conf)
         .election_min_ms = 1000,
         .election_max_ms = 2000,
         .lease_ms = 200,
-        .window_entries_max = 65536,
+        .window_entries_max = 60000, /* with what is under way they fit 65,536 slots */
         .window_size_max = 64 << 20,
         .inflight_max = 32,
     };
