@@ -50,7 +50,8 @@ struct call {
     uint64_t give_up_ms; /* while in mount.interrupted: when that is; else 0 */
     void (*resume)(struct call *c);
     enum call_wait waits_for;
-    bool in_marker;    /* the notify thread has its marker */
+    void (*looked)(struct call *c); /* see linear.c */
+    bool in_marker;                 /* the notify thread has its marker */
     uint64_t began_ms; /* of a read that had to wait for a barrier: its deadline counts from here */
     struct call **list; /* inode->waiters, or those of a barrier; NULL: in none */
     struct call *prev, *next;

@@ -52,6 +52,14 @@ struct locks { /* see lock.c */
     uint64_t asked, granted; /* questions sent, locks had */
 };
 
+/* A thread's last GETATTR, answered behind a barrier. Threads that share a place forget. */
+enum { LINEAR_LOOKS = 64 };
+struct linear_look {
+    pid_t thread; /* 0: none */
+    fuse_ino_t ino;
+    uint64_t ms;
+};
+
 /* Requests to the ensemble of one kind that have ended. */
 enum { MOUNT_OPS_MAX = OP_TXN + 1 };
 struct op_stat {
@@ -100,6 +108,7 @@ struct mount {
     uint32_t removal_count;   /* of all that are not done */
     uv_timer_t removal_timer;
     struct linear_batch *linear_gather; /* reads that began in this turn, see linear.c */
+    struct linear_look linear_looks[LINEAR_LOOKS];
 
     uint64_t event_group;        /* that comes now, or next */
     struct move_kept *move_kept; /* see event_move.c */
@@ -210,6 +219,10 @@ void barrier_begin(struct call *c); /* ends the call when this mount shows all t
 /* Runs `resume` when this mount shows all that was committed before now: at once, unless it was
  * told reads=linearizable. To be called from a request's handler only. */
 void linear_begin(struct call *c, void (*resume)(struct call *c));
+/* The same for a GETATTR of c->ino, and for a request that the kernel makes only in a system call
+ * in which it has made one. */
+void linear_begin_look(struct call *c, void (*resume)(struct call *c));
+void linear_begin_behind_look(struct call *c, void (*resume)(struct call *c));
 /* True, once, for the GETATTR by which open() looks at the file that it has just made. */
 bool linear_is_opener(fuse_req_t req, struct inode *i);
 void linear_send(struct mount *m); /* at the end of the turn in which requests were handled */

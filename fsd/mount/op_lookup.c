@@ -162,8 +162,9 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         op_refuse(req, dir == NULL ? ESTALE : ENOENT); /* no node ends in a template's mark */
     } else {
         c = call_new(m, req, dir, NULL);
+        c->ino = parent;
         call_set_name(c, name);
-        linear_begin(c, lookup_now);
+        linear_begin_behind_look(c, lookup_now);
     }
 }
 
@@ -277,7 +278,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     if (linear_is_opener(req, i)) {
         answer_attr(c);
     } else {
-        linear_begin(c, getattr_settled);
+        linear_begin_look(c, getattr_settled);
     }
 }
 

@@ -86,7 +86,7 @@ static void open_settled(struct call *c)
 void open_begin(struct call *c)
 {
     if (needs_value(c->fi.flags)) {
-        linear_begin(c, open_settled);
+        linear_begin_behind_look(c, open_settled);
     } else {
         open_settled(c);
     }
@@ -96,6 +96,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct mount *m = fuse_req_userdata(req);
     struct inode *i;
+    struct call *c;
 
     if (replay_serve_open(m, req, fi) || op_local_open(m, req, ino, fi)) {
         return;
@@ -114,7 +115,9 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         return;
     }
     fi->fh = 0;
-    open_begin(call_new(m, req, i, fi));
+    c = call_new(m, req, i, fi);
+    c->ino = ino;
+    open_begin(c);
 }
 
 /* --- READ ------------------------------------------------------------------------------------ */
