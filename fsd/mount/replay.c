@@ -124,6 +124,21 @@ static struct helper *idle_helper(struct replay *r)
     return NULL;
 }
 
+const struct helper *helper_by_pid(const struct replay *r, pid_t pid)
+{
+    for (unsigned n = 0; n < r->helper_count; n++) {
+        if (r->helpers[n].alive && r->helpers[n].process.pid == pid) {
+            return &r->helpers[n];
+        }
+    }
+    return NULL;
+}
+
+bool replay_is_helper(const struct replay *r, pid_t pid)
+{
+    return helper_by_pid(r, pid) != NULL;
+}
+
 void helpers_dispatch(struct replay *r)
 {
     struct replay_dir *d;

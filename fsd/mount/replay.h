@@ -77,6 +77,7 @@ bool replay_is_busy(const struct replay *r, const struct inode *dir); /* jobs wa
 bool replay_renames(const struct replay *r, const struct inode *dir);
 bool replay_has_name(const struct replay *r, const struct inode *dir, struct name name);
 void replay_info(const struct replay *r, struct replay_info *ret);
+bool replay_is_helper(const struct replay *r, pid_t pid);
 
 /* Drops the jobs, ends the helpers when they have done the one at hand, then calls on_ended from
  * the loop. Requests must be answered until then. */

@@ -122,6 +122,7 @@ bool pace_rest(struct replay *r, struct replay_dir *d, uint64_t done);
 void pace_wake(struct replay *r, struct replay_dir *d); /* if it rests */
 
 /* Gives ready directories to idle helpers (replay.c). */
+const struct helper *helper_by_pid(const struct replay *r, pid_t pid); /* NULL: none of ours */
 void helpers_dispatch(struct replay *r);
 
 #endif

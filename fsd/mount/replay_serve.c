@@ -9,15 +9,9 @@
 /* The directory and job that the request belongs to; NULL if it is not a helper's. */
 static struct replay_dir *dir_of(struct mount *m, fuse_req_t req)
 {
-    const struct replay *r = m->replay;
-    pid_t pid = fuse_req_ctx(req)->pid;
+    const struct helper *h = helper_by_pid(m->replay, fuse_req_ctx(req)->pid);
 
-    for (unsigned n = 0; n < r->helper_count; n++) {
-        if (r->helpers[n].alive && r->helpers[n].process.pid == pid) {
-            return r->helpers[n].dir;
-        }
-    }
-    return NULL;
+    return h != NULL ? h->dir : NULL;
 }
 
 static bool is_job_name(const struct replay_job *j, fuse_ino_t parent, const char *name)

@@ -163,11 +163,12 @@ static void note_request(struct mount *m)
     const struct fuse_in_header *h = m->request.mem;
 
     awake_use(&m->awake);
-    m->asked_ns = uv_hrtime();
-    if (h->pid != 0) { /* else the kernel asks for itself */
-        m->asker_is_alone = h->pid == m->asker;
-        m->asker = h->pid;
+    if (h->pid == 0 || replay_is_helper(m->replay, (pid_t)h->pid)) {
+        return; /* the kernel for itself, or we ourselves: nobody who reads */
     }
+    m->asked_ns = uv_hrtime();
+    m->asker_is_alone = h->pid == m->asker;
+    m->asker = h->pid;
 }
 
 static void handle_requests(struct mount *m)
