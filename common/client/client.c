@@ -45,7 +45,7 @@ static void request_timer_start(struct client *c)
                    p->deadline_ms > now ? p->deadline_ms - now : 0, 0);
 }
 
-static int out_of_time_err(const struct pending *p)
+int client_end_err(const struct pending *p)
 {
     if (p->end_err != 0) {
         return p->end_err;
@@ -63,7 +63,7 @@ static void on_request_timer(uv_timer_t *timer)
     struct pending *p;
 
     while ((p = pending_earliest(&c->table)) != NULL && p->deadline_ms <= now) {
-        client_fail(c, p, out_of_time_err(p));
+        client_fail(c, p, client_end_err(p));
     }
     request_timer_start(c);
 }
@@ -198,13 +198,12 @@ static void fail_all(struct client *c, int err)
     }
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+void client_handle_gone(struct client *c)
 {
-    struct client *c = handle->data;
     void (*on_closed)(void *ctx) = c->on_closed;
     void *closed_ctx = c->closed_ctx;
 
-    if (--c->handles > 0) {
+    if (c->conn != CONN_ENDED || --c->handles > 0) {
         return;
     }
     fail_all(c, ERR_CLOSED); /* submitted during the close */
@@ -219,10 +218,15 @@ static void on_handle_closed(uv_handle_t *handle)
     }
 }
 
+static void on_handle_closed(uv_handle_t *handle)
+{
+    client_handle_gone(handle->data);
+}
+
 void client_end_handles(struct client *c)
 {
     c->conn = CONN_ENDED;
-    c->handles = 2;
+    c->handles = 2 + scouts_out(c);
     uv_close((uv_handle_t *)&c->conn_timer, on_handle_closed);
     uv_close((uv_handle_t *)&c->request_timer, on_handle_closed);
 }
@@ -243,6 +247,7 @@ static void on_close_step(uv_timer_t *timer)
 
     fail_all(c, ERR_CLOSED);
     c->close_begun = true;
+    scouts_call_off(c);
     if (c->conn != CONN_ATTACHED) {
         conn_end(c);
         return;

@@ -13,10 +13,9 @@
  * Requests are submitted at any time, connected or not. When the stream breaks or goes silent, the
  * client connects to the next server of its list, attaches to its session there and sends again
  * what has no answer; writes carry numbers by which the ensemble recognises a repetition, so each
- * takes effect once. A member that says that it has no quorum is left in the same way, until each
- * server of the list was tried; then the refusal is the answer, and the next attempt waits a while.
- * When the session has expired, the unanswered writes end with ERR_EXPIRED and a new session is
- * opened.
+ * takes effect once. When a member says that it has no quorum, the session goes on at one that has
+ * it; if no server of the list says so within seconds, the refusal is the answer. When the session
+ * has expired, the unanswered writes end with ERR_EXPIRED and a new session is opened.
  *
  * Every request ends exactly once: with its reply, or ERR_TIMEOUT at its deadline (a write's
  * outcome is then unknown; ERR_NO_QUORUM instead if it certainly never left this process or the

@@ -44,12 +44,19 @@ void conn_pump(struct client *c)
 {
     struct pending *p;
 
-    if (c->conn != CONN_ATTACHED || c->closing || c->attaching || c->leaving) {
+    if (c->conn != CONN_ATTACHED || c->closing || c->attaching) {
         return;
     }
     while ((p = pending_next_unsent(&c->table)) != NULL) {
         conn_send(c, p);
     }
+}
+
+/* A server that stands still accepts connections, and says nothing. It is soon left for the next
+ * one, unless all have been tried: then it may be that they are slow. */
+static uint32_t hello_timeout_ms(const struct client *c)
+{
+    return c->opened && c->failures <= c->server_count ? RESUME_TIMEOUT_MS : HELLO_TIMEOUT_MS;
 }
 
 static void hello_send(struct client *c)
@@ -58,7 +65,7 @@ static void hello_send(struct client *c)
         .op = OP_HELLO,
         .xid = c->table.xid_next++,
         .xid_floor = pending_xid_floor(&c->table),
-        .deadline_ms = move_hello_timeout_ms(c),
+        .deadline_ms = hello_timeout_ms(c),
         .u.hello = {.version = CLIENT_PROTOCOL_VERSION,
                     .key = c->key,
                     .resume = c->opened,
@@ -291,7 +298,7 @@ void conn_start(struct client *c)
     struct stream_conf conf = {
         .frame_size_max = CLIENT_FRAME_SIZE_MAX,
         .send_queue_max = SEND_QUEUE_SIZE_MAX, /* more than PENDING_SENT_SIZE_MAX lets through */
-        .first_frame_ms = move_hello_timeout_ms(c),
+        .first_frame_ms = hello_timeout_ms(c),
     };
 
     c->conn = CONN_CONNECTING;
@@ -348,11 +355,8 @@ static void conn_gone(struct client *c)
     uint64_t delay_ms = 0;
 
     c->stream = NULL;
-    if (!c->same_server) {
-        move_on_gone(c);
-    }
     c->was_attached = false;
-    c->leaving = false;
+    scouts_call_off(c);
     group_drop(c);
     pending_mark_all_unsent(&c->table);
     if (c->close_begun) {

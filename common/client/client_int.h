@@ -11,7 +11,7 @@
  *
  *   WAITING    no stream        conn_timer: back-off is over          -> CONNECTING
  *   CONNECTING a stream         on_connect                            -> HELLO or WAITING
- *   HELLO      sent             the reply, or move_hello_timeout_ms() -> ATTACHED or CLOSING
+ *   HELLO      sent             the reply, or hello_timeout_ms()      -> ATTACHED or CLOSING
  *   ATTACHED   session is live  broken, silent, malformed             -> CLOSING or WAITING
  *   CLOSING    stream_close()   the stream's last callback            -> WAITING
  *   ENDED      client_close()   handles close, then the client is freed
@@ -32,7 +32,9 @@ enum conn_state {
 enum {
     CONNECT_TIMEOUT_MS = 2000,
     HELLO_TIMEOUT_MS = 5000,
-    MOVE_HELLO_TIMEOUT_MS = 2000, /* of a session that is open, which takes no log entry */
+    RESUME_TIMEOUT_MS = 2000, /* the same, of an open session: that takes no entry of the log */
+    SCOUT_TIMEOUT_MS = 2000,  /* to connect, and again to answer */
+    SCOUT_SEND_SIZE_MAX = 4096,
     BACKOFF_MS_MIN = 20,
     BACKOFF_MS_MAX = 1000,
     PING_MS_MAX = 1000,    /* or a sixth of the session timeout: at most so long without a word */
@@ -82,13 +84,16 @@ struct client {
     uint64_t progress;    /* stream_progress() then */
 
     /* Leaving a member without a quorum, client_move.c. */
-    bool leaving;            /* nothing more is sent on this stream, which ends in this turn */
-    uint32_t tried;          /* servers, since one refused, until a write or barrier goes well */
-    uint32_t move_laps;      /* so often were all tried in vain */
+    uint32_t moves;          /* since a write or a barrier went well, or all servers were tried */
+    uint32_t move_laps;      /* so often was no other found */
     uint64_t move_after_ms;  /* not before */
     uint64_t probe_xid;      /* of the newest probe */
     uint64_t probed_write;   /* the oldest write without an answer at the last tick; 0: none */
     uint64_t probe_after_ms; /* the next probe, if that one has none yet */
+
+    /* The search for a member with a quorum, client_scout.c. */
+    struct scout *scouts;  /* each until its stream's last callback */
+    uint32_t scouts_asked; /* of these, those whose word counts; 0: no search */
 
     /* Events of a group that is not complete, client_group.c. */
     struct buf group;
@@ -117,7 +122,9 @@ uint64_t
 client_now(void); /* monotonic ms; unlike the loop's, right after a pause of the loop too */
 void client_finish(struct client *c, struct pending *p, const struct reply *r); /* frees p */
 void client_fail(struct client *c, struct pending *p, int err);                 /* frees p */
+int client_end_err(const struct pending *p); /* of one that is not asked about any more */
 void client_end_handles(struct client *c); /* the last step of client_close(); there is no stream */
+void client_handle_gone(struct client *c); /* of those it waits for; before, it does nothing */
 
 /* client_conn.c */
 void conn_new_key(struct client *c);
@@ -135,11 +142,16 @@ bool group_is_open(const struct client *c);
 void group_drop(struct client *c);
 
 /* client_move.c */
-/* True: the member is left, and the request that it refused waits for the next one. */
+/* True: a member with a quorum is sought, and the request is held until that is over. */
 bool move_on_reply(struct client *c, struct pending *p, const struct reply *r);
 bool move_probe_is_due(struct client *c, uint64_t now, uint64_t wait_ms); /* once a tick */
 void move_on_probe(struct client *c, const struct reply *r);
-void move_on_gone(struct client *c); /* the server of now; the next one is tried */
-uint32_t move_hello_timeout_ms(const struct client *c);
+void move_found(struct client *c, uint32_t server);
+void move_found_none(struct client *c);
+
+/* client_scout.c; move_found() or move_found_none() follows once, from the loop */
+void scout_ask(struct client *c);
+void scouts_call_off(struct client *c); /* neither follows */
+unsigned scouts_out(const struct client *c);
 
 #endif

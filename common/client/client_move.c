@@ -1,72 +1,64 @@
 /* Leaving a member that is cut off. It says so by ERR_NO_QUORUM, to a write, to a barrier, or to
- * the probe that is sent when a write has no answer for a while: the session goes on at the next
- * server of the list. What was refused certainly had no effect and is sent again there, within its
- * deadline; so is what has no answer, which the ensemble recognises.
+ * the probe that is sent when a write has no answer for a while: then all others of the list are
+ * asked at once whether they have a quorum (client_scout.c), and the session goes on at the first
+ * that says so. What was refused is held until then: it certainly had no effect and is sent again
+ * there, within its deadline; so is what has no answer, which the ensemble recognises.
  *
- * Servers are counted from the first that refuses: those that refuse too, and those that cannot be
- * attached to. When each has been tried, the next refusal is the answer.
- *
- * Failure modes: no server has a quorum -> each was tried once, the refusal is the answer, and the
- * session stays where it is for a while that doubles, so that reads go on being answered and nobody
- * is stormed; servers that stand still, accept a connection and say nothing -> on the way round
- * each is given MOVE_HELLO_TIMEOUT_MS only; one server in the list -> its refusal is the answer. */
+ * Failure modes: no server says that it has a quorum, within SCOUT_TIMEOUT_MS -> the refusal is the
+ * answer; the session stayed where it is all the time, so that reads go on being answered. One says
+ * so and then refuses -> the next is sought, at most once for each server. In both cases the next
+ * refusals are the answer at once for a while that doubles, so that nobody is stormed. One server
+ * in the list -> its refusal is the answer. */
 #include "client_int.h"
 
 #include "err.h"
 
-static bool may_move(struct client *c)
+static void stay_a_while(struct client *c)
 {
-    uint64_t now = client_now();
-    uint64_t wait_ms;
+    uint64_t wait_ms = (uint64_t)MOVE_WAIT_MS_MIN << c->move_laps;
 
-    if (c->server_count < 2 || c->closing || now < c->move_after_ms) {
-        return false;
-    }
-    if (c->tried + 1 < c->server_count) {
-        return true;
-    }
-    wait_ms = (uint64_t)MOVE_WAIT_MS_MIN << c->move_laps;
     if (wait_ms < MOVE_WAIT_MS_MAX) {
         c->move_laps++;
     }
-    c->move_after_ms = now + wait_ms / 2 + prng_below(&c->prng, wait_ms / 2 + 1);
-    c->tried = 0;
-    return false;
+    c->move_after_ms = client_now() + wait_ms / 2 + prng_below(&c->prng, wait_ms / 2 + 1);
+    c->moves = 0;
 }
 
-static void on_leave(uv_timer_t *timer)
+/* True: what is refused now is held. */
+static bool seek(struct client *c)
 {
-    conn_drop(timer->data);
-}
-
-/* Not at once: of what has come together with the refusal, other refusals for instance, each is the
- * last word on a request. */
-static bool move_on(struct client *c)
-{
-    if (c->leaving) {
+    if (c->scouts_asked > 0) {
         return true;
     }
-    if (!may_move(c)) {
+    if (c->server_count < 2 || c->closing || client_now() < c->move_after_ms) {
         return false;
     }
-    c->leaving = true;
-    uv_timer_start(&c->conn_timer, on_leave, 0, 0);
+    if (c->moves + 1 >= c->server_count) {
+        stay_a_while(c);
+        return false;
+    }
+    scout_ask(c);
     return true;
 }
 
-void move_on_gone(struct client *c)
+void move_found(struct client *c, uint32_t server)
 {
-    if (c->leaving || (c->tried > 0 && !c->was_attached)) {
-        c->tried++;
-    }
+    c->moves++;
+    c->server_at = server;
+    c->same_server = true;
+    conn_drop(c);
 }
 
-/* Once round, not for ever: the only one with a quorum may be slow. */
-uint32_t move_hello_timeout_ms(const struct client *c)
+void move_found_none(struct client *c)
 {
-    bool under_way = c->tried > 0 && c->tried < c->server_count;
+    struct pending *p, *next;
 
-    return under_way ? MOVE_HELLO_TIMEOUT_MS : HELLO_TIMEOUT_MS;
+    stay_a_while(c);
+    HASH_ITER (hh, c->table.by_xid, p, next) {
+        if (p->held) {
+            client_fail(c, p, client_end_err(p));
+        }
+    }
 }
 
 static bool asks_quorum(enum op op)
@@ -80,15 +72,18 @@ bool move_on_reply(struct client *c, struct pending *p, const struct reply *r)
         return false;
     }
     if (r->err == 0) {
-        c->tried = 0;
+        c->moves = 0;
         c->move_laps = 0;
         c->move_after_ms = 0;
     }
-    if (r->err != ERR_NO_QUORUM || p->end_err != 0 || !move_on(c)) {
+    if (r->err != ERR_NO_QUORUM || p->end_err != 0 || !seek(c)) {
         return false;
     }
-    p->refused = true;
-    p->sends--; /* of this copy it is known that it has no effect */
+    if (!p->held) {
+        p->held = true;
+        p->refused = true;
+        p->sends--; /* of this copy it is known that it has no effect */
+    }
     return true;
 }
 
@@ -113,6 +108,6 @@ bool move_probe_is_due(struct client *c, uint64_t now, uint64_t wait_ms)
 void move_on_probe(struct client *c, const struct reply *r)
 {
     if (r->err == ERR_NO_QUORUM) {
-        move_on(c);
+        seek(c);
     }
 }

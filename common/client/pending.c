@@ -151,6 +151,7 @@ void pending_mark_all_unsent(struct pending_table *t)
     for (struct pending *p = t->by_xid; p != NULL; p = p->hh.next) {
         if (p->sent) {
             sent_remove(t, p);
+            p->held = false;
             p->unsent = p->end_err == 0;
         }
         if (p->unsent) {

@@ -30,6 +30,7 @@ struct pending {
     int end_err;          /* when the deadline comes; 0: as for any request out of time */
     uint32_t sends;       /* on so many streams, but for those whose member refused it */
     bool refused;         /* by a member without a quorum */
+    bool held;            /* by the one of now; another is sought */
     bool sent;            /* on the stream of now */
     bool unsent;          /* waits in its class's queue; neither: given up */
 

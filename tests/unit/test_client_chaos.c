@@ -94,6 +94,9 @@ static void member_acts(struct chaos *c, struct server *sv)
             member_answers(c, sv);
         }
         break;
+    case 8:
+        sv->quorum = !sv->quorum;
+        break;
     default:
         break;
     }

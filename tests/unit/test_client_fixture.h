@@ -32,12 +32,14 @@ struct server {
     int hello_err;    /* NOT_YET: says nothing */
     uint64_t hello_index;
     uint32_t timeout_ms;
+    bool quorum; /* what its status says; nothing while hello_err is NOT_YET */
     bool answer; /* requests at once, else the test does */
     int answer_err;
     bool answer_pings;
-    struct note notes[NOTES_MAX]; /* all but pings */
+    struct note notes[NOTES_MAX]; /* all but pings and questions for the status */
     int count;
     int hellos;
+    int statuses;
     int pings;
 };
 
@@ -106,6 +108,20 @@ static inline void send_event(struct server *sv, uint64_t index)
     buf_done(&b);
 }
 
+static inline void answer_status(struct server *sv, uint64_t xid)
+{
+    struct status_field quorum = {{"quorum", 6}, {"yes", 3}};
+    struct reply r = {.op = OP_STATUS, .xid = xid, .u.status = {1, &quorum}};
+
+    if (!sv->quorum) {
+        quorum.value = (struct name){"no", 2};
+    }
+    sv->statuses++;
+    if (sv->hello_err != NOT_YET) {
+        send_reply(sv, &r);
+    }
+}
+
 static inline void answer_hello(struct server *sv, uint64_t xid)
 {
     struct reply r = {.op = OP_HELLO, .xid = xid, .err = sv->hello_err, .index = sv->hello_index};
@@ -150,6 +166,8 @@ static inline void server_frame(void *ctx, const uint8_t *bytes, size_t size)
 
             send_reply(sv, &reply);
         }
+    } else if (r->op == OP_STATUS) {
+        answer_status(sv, r->xid);
     } else {
         cr_assert_lt(sv->count, NOTES_MAX);
         sv->notes[sv->count++] = n;
