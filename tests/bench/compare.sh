@@ -3,8 +3,8 @@
 # on one disk, all syncs on, the same work in turn; one table with what was measured and what is to be
 # reached. Installs what is missing from Debian's packages, builds a release build in build-bench.
 #
-#   sudo tests/bench/compare.sh [--rounds 3] [--only FIGURE,...] [--quick] [--awake] [--dir DIR]
-#       [--json FILE] [--readme README.md]
+#   sudo tests/bench/compare.sh [--rounds 3] [--only FIGURE,...] [--quick] [--smoke] [--awake]
+#       [--dir DIR] [--json FILE] [--readme README.md]
 #
 # DIR is on the disk to be measured. Needs about 10 GB there, 6 GB of memory, and quiet: nothing else
 # should run. With 3 rounds it takes about a quarter of an hour. tests/bench/compare/ does the work.

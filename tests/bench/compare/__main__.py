@@ -1,10 +1,11 @@
-"""compare [--rounds N] [--only FIGURE,...] [--quick] [--awake] [--dir DIR] [--json FILE]
+"""compare [--rounds N] [--only FIGURE,...] [--quick] [--smoke] [--awake] [--dir DIR] [--json FILE]
         [--readme FILE] --build DIR
 
 The same work on zabfs, ZooKeeper and etcd, in turn; one table. tests/bench/compare.sh runs it.
 """
 import argparse
 import contextlib
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -20,10 +21,18 @@ from figures import FIGURES, Measure
 from process import Failure, processors_awake, say
 from systems import SYSTEMS, ZooKeeper
 
-KILLS, KILLS_QUICK = 20, 3
-FILES, FILES_QUICK = 1000000, 50000
-PART_QUICK = 0.2
 WARM_PART = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much is done of everything."""
+    part: float  # of the operations of a figure
+    kills: int
+    files: int
+
+
+FULL, QUICK, SMOKE = Size(1.0, 20, 1000000), Size(0.2, 3, 50000), Size(0.001, 1, 2000)
 
 # Measured on ensembles of their own, or, failover, when the other figures have been measured.
 LIFE = {
@@ -39,9 +48,10 @@ LIFE = {
 class Comparison:
     def __init__(self, args):
         self.args = args
-        self.files = FILES_QUICK if args.quick else FILES
-        self.kills = KILLS_QUICK if args.quick else KILLS
-        self.measure = Measure(args.build / "tests" / "bench", PART_QUICK if args.quick else 1.0)
+        size = SMOKE if args.smoke else QUICK if args.quick else FULL
+        self.files = size.files
+        self.kills = size.kills
+        self.measure = Measure(args.build / "tests" / "bench", size.part)
         self.running = {}  # systems by name
         self.values = {}   # figure -> system -> values
         self.lines = {}    # the same, with all that the programs said
@@ -53,6 +63,10 @@ class Comparison:
 
     def wants(self, key):
         return not self.args.only or key in self.args.only
+
+    def with_zabfs(self, others):
+        """The names of the systems to measure."""
+        return ["zabfs"] if self.args.smoke else ["zabfs", *others]
 
     @contextlib.contextmanager
     def noted(self, what):
@@ -103,7 +117,7 @@ class Comparison:
         say("warm up")
         warm = Measure(self.measure.programs, self.measure.part * WARM_PART)
         for figure in figures:
-            for name in ("zabfs", *figure.against):
+            for name in self.with_zabfs(figure.against):
                 system = self.running[name]
                 self.twice(f"warm up, {figure.key} of {name}",
                            lambda f=figure, s=system: warm.figure(f, s))
@@ -114,7 +128,7 @@ class Comparison:
         for figure in figures:
             with self.noted(figure.key):
                 said = []
-                for name in self.in_turn(round_number, ["zabfs", *figure.against]):
+                for name in self.in_turn(round_number, self.with_zabfs(figure.against)):
                     system = self.running[name]
                     line = self.twice(f"{figure.key} of {name}",
                                       lambda f=figure, s=system: self.measure.figure(f, s))
@@ -135,6 +149,7 @@ class Comparison:
         names = [name for name in SYSTEMS if name == "zabfs" or
                  any(name in figure.against for figure in figures) or
                  name == "zookeeper" and self.wants("failover")]
+        names = [name for name in names if name in self.with_zabfs(names)]
         if figures or self.wants("failover"):
             self.start(names)
         if figures:
@@ -151,7 +166,7 @@ class Comparison:
     def measure_failover(self):
         for kill in range(self.kills):
             said = []
-            for name in self.in_turn(kill, ["zabfs", "zookeeper"]):
+            for name in self.in_turn(kill, self.with_zabfs(["zookeeper"])):
                 system = self.running[name]
                 took_ms = self.twice(f"failover of {name}",
                                      lambda s=system: life.failover_ms(self.measure, s))
@@ -167,7 +182,7 @@ class Comparison:
             return
         for round_number in range(self.args.rounds):
             say(f"start, memory, restart: round {round_number + 1} of {self.args.rounds}")
-            for name in self.in_turn(round_number, ["zabfs", "zookeeper"]):
+            for name in self.in_turn(round_number, self.with_zabfs(["zookeeper"])):
                 found = {}
                 with self.noted(f"life of {name}"):
                     self.live(name, found)
@@ -193,7 +208,8 @@ class Comparison:
 
     def is_complete(self):
         """Nothing failed, nothing was left out: a result to be published."""
-        return (not self.failures and not self.args.quick and not self.args.awake and
+        return (not self.failures and not self.args.quick and not self.args.smoke and
+                not self.args.awake and
                 all(row.is_complete() for row in self.rows()))
 
     # --- result ----------------------------------------------------------------------------------
@@ -216,7 +232,7 @@ class Comparison:
         return report.floors_report(self.floors, medians)
 
     def as_json(self):
-        return {"quick": self.args.quick, "rounds": self.args.rounds, "kills": self.kills,
+        return {"quick": self.args.quick, "smoke": self.args.smoke, "rounds": self.args.rounds, "kills": self.kills,
                 "awake": self.args.awake,
                 "machine": report.machine(self.args.dir, ZooKeeper.heap),
                 "figures": [row.as_json() for row in self.rows() if row.values],
@@ -231,6 +247,8 @@ class Comparison:
         where = report.machine(self.args.dir, ZooKeeper.heap)
         if self.args.quick:
             print("--quick: a try of the programs, not a result\n")
+        if self.args.smoke:
+            print("--smoke: zabfs alone, to see that all of its parts work; no result\n")
         print(report.table(self.rows()))
         print("\n" + report.floors_text(self.floors_found()))
         for key, systems in self.beside.items():
@@ -250,6 +268,8 @@ def arguments():
                         + " ".join([figure.key for figure in FIGURES] + list(LIFE)))
     parser.add_argument("--quick", action="store_true",
                         help="less of everything: shows that it works, its numbers mean nothing")
+    parser.add_argument("--smoke", action="store_true",
+                        help="next to nothing of everything, and of zabfs alone")
     parser.add_argument("--awake", action="store_true",
                         help="keep the processors awake for all systems, all the time, as zabfs "
                         "does for itself while it is used")

@@ -168,7 +168,9 @@ def floors_text(found):
 
 
 def said(argv):
-    """The first line of what a program prints."""
+    """The first line of what a program prints; nothing where there is no such program."""
+    if shutil.which(argv[0]) is None:
+        return ""
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return (done.stdout.splitlines() or [""])[0]
 

@@ -3,6 +3,7 @@ syncs on, and all of its data below one directory.
 
 A system is what is started, killed and looked at here; what is measured on it is elsewhere.
 """
+import contextlib
 import json
 import pathlib
 import os
@@ -16,6 +17,7 @@ import urllib.request
 from process import Failure, Process, free_ports, stop_all, wait_until
 
 MEMBERS = (1, 2, 3)
+LINEARIZABLE = "linearizable-"  # begins the name of such a mount
 
 
 class System:
@@ -92,6 +94,10 @@ class System:
     def server(self, number):
         return f"127.0.0.1:{self.client[number]}"
 
+    def clients_for(self, where):
+        """A context in which the clients are there that the work of a figure needs, and no other."""
+        return contextlib.nullcontext()
+
     def resident_mib(self):
         """Of each member."""
         return [process.resident_kib() / 1024 for process in self.processes.values()]
@@ -122,10 +128,27 @@ class Zabfs(System):
 
     def start(self):
         super().start()
+        self.start_mounts()
+
+    def start_mounts(self):
         for number in MEMBERS:
             self.start_mount(number)
         for number in MEMBERS:
             self.wait_mount(f"m{number}")
+
+    @contextlib.contextmanager
+    def clients_for(self, where):
+        """The mounts of the members; none for a client of the leader, because idle mounts are told of
+        changes, too, and ZooKeeper and etcd have no such clients; one more for linearizable reads."""
+        if where == "leader":
+            self.stop_mounts()
+        try:
+            yield
+        finally:
+            if where == "leader":
+                self.start_mounts()
+            for name in [name for name in self.mounts if name.startswith(LINEARIZABLE)]:
+                self.stop_mount(name)
 
     def servers(self, number):
         """The server list of a client of that member, and the others, for when that dies."""
@@ -180,9 +203,12 @@ class Zabfs(System):
                 subprocess.run(["umount", "-l", path], stderr=subprocess.DEVNULL)
         self.mounts.pop(name).stop()
 
-    def stop(self):
+    def stop_mounts(self):
         for name in list(self.mounts):
             self.stop_mount(name)
+
+    def stop(self):
+        self.stop_mounts()
         self.stop_members()
 
     def remove(self):
@@ -207,10 +233,9 @@ class Zabfs(System):
 
     def linearizable_mount(self, number):
         """One with -o reads=linearizable at that member, and at no other."""
-        name = f"linearizable-{number}"
-        if name not in self.mounts:
-            self.start_mount(number, name, ["reads=linearizable"])
-            self.wait_mount(name)
+        name = f"{LINEARIZABLE}{number}"
+        self.start_mount(number, name, ["reads=linearizable"])
+        self.wait_mount(name)
         return self.mount(name)
 
     def has_caught_up(self):
