@@ -73,6 +73,8 @@ struct zab_conf {
     uint32_t window_entries_max; /* entries kept in memory behind the commit index for DIFF ... */
     size_t window_size_max;      /* ... and their bytes; followers further behind get SNAP */
     uint32_t inflight_max;       /* PROPOSE messages to one follower that are not on its disk */
+    uint32_t gather_entries;     /* while so many are not committed, what is proposed gathers ... */
+    uint32_t gather_ms;          /* ... but for no longer than this */
 };
 
 void zab_conf_default(struct zab_conf *conf); /* all but self and members */

@@ -3,11 +3,11 @@
 /* Broadcast: the leader's entries go to the followers, acknowledgements come back, the commit index
  * moves.
  *
- * The leader sends before its own append is durable, and keeps up to inflight_max PROPOSE messages
- * per follower under way. Exactly one function takes entries in on a follower, on_propose():
- * whether they bring it up to date or are new makes no difference. It rejects gaps and anything
- * whose chain does not continue its own log, so a repeated, reordered or stale PROPOSE can do no
- * harm. */
+ * The leader sends when it hands its own append to storage, before that is durable, and keeps up to
+ * inflight_max PROPOSE messages per follower under way. Exactly one function takes entries in on a
+ * follower, on_propose(): whether they bring it up to date or are new makes no difference. It
+ * rejects gaps and anything whose chain does not continue its own log, so a repeated, reordered or
+ * stale PROPOSE can do no harm. */
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -29,13 +29,13 @@ void zab_append(struct zab *z, enum zab_entry_type type, struct blob *body)
     zab_window_push(&z->log, &entry);
 }
 
-/* How many entries from `first` on make one batch. */
-static uint32_t batch_count(const struct zab_window *w, uint64_t first)
+/* How many entries from `first` to `last` make one batch. */
+static uint32_t batch_count(const struct zab_window *w, uint64_t first, uint64_t last)
 {
     uint32_t count = 0;
     size_t size = 0;
 
-    while (first + count <= w->last.index && count < BATCH_ENTRIES_MAX && size < BATCH_SIZE_MAX) {
+    while (first + count <= last && count < BATCH_ENTRIES_MAX && size < BATCH_SIZE_MAX) {
         const struct blob *body = zab_window_at(w, first + count)->entry.body;
 
         size += body != NULL ? body->size : 0;
@@ -49,7 +49,7 @@ void zab_store(struct zab *z)
     while (z->stored < z->log.last.index) {
         struct zab_effect *fx = zab_emit(z, ZAB_FX_APPEND);
         uint64_t first = z->stored + 1;
-        uint32_t count = batch_count(&z->log, first);
+        uint32_t count = batch_count(&z->log, first, z->log.last.index);
 
         fx->u.append.count = count;
         fx->u.append.entries = zab_entries_copy(&z->log, first, count);
@@ -118,7 +118,7 @@ void zab_durable_advance(struct zab *z)
 
 static void propose_send(struct zab *z, struct zab_peer *p)
 {
-    uint32_t count = batch_count(&z->log, p->next);
+    uint32_t count = batch_count(&z->log, p->next, z->stored);
     struct zab_msg *m = zab_send(z, p->id, ZAB_PROPOSE);
 
     CHECK(zab_window_pos(&z->log, p->next - 1, &m->last));
@@ -140,7 +140,7 @@ static void stream(struct zab *z, struct zab_peer *p)
         p->floor = z->log.base;
         return;
     }
-    while (p->greet || (p->next <= z->log.last.index && p->inflight_count < z->conf.inflight_max)) {
+    while (p->greet || (p->next <= z->stored && p->inflight_count < z->conf.inflight_max)) {
         p->greet = false;
         propose_send(z, p);
     }

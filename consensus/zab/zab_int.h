@@ -155,6 +155,7 @@ struct zab {
     uint64_t round_lease_ms[ZAB_ROUNDS_KEPT]; /* when it was sent; 0: it asks for no lease */
     uint64_t lease_wanted_ms;                 /* rounds ask for one until then */
     uint64_t heartbeat_at_ms;
+    uint64_t gather_until_ms; /* entries above `stored` wait until then at most */
     uint64_t digest_index, digest;
 
     struct zab_read *reads; /* oldest first */

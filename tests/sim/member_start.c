@@ -67,6 +67,8 @@ static void make_node(struct sim_member *m, const struct store_recovered *rec, s
     conf.zab.window_entries_max = mix->window_entries_max;
     conf.zab.window_size_max = mix->window_size_max;
     conf.zab.inflight_max = mix->inflight_max;
+    conf.zab.gather_entries = mix->gather_entries;
+    conf.zab.gather_ms = mix->gather_ms;
     conf.zab.seed = prng_next(&m->w->prng);
     node_boot_from_store(rec, &boot);
     m->node = node_new(&conf, &io, &boot, tree, &now);

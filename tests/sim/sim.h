@@ -77,7 +77,7 @@ struct sim_mix { /* swarm.c */
     bool faults[SIM_FAULT_COUNT];
     uint32_t member_count;
     uint32_t heartbeat_ms, election_min_ms, election_max_ms, lease_ms;
-    uint32_t window_entries_max, inflight_max;
+    uint32_t window_entries_max, inflight_max, gather_entries, gather_ms;
     uint64_t window_size_max;
     uint64_t snapshot_entries;
     uint32_t history_changes;

@@ -99,6 +99,8 @@ void swarm_draw(uint64_t seed, const bool *allowed, struct sim_mix *ret)
     draw_clients(&p, seed, ret);
     ret->rounds = 1 + (uint32_t)prng_below(&p, 3);
     ret->apply_entries_max = (uint32_t)PICK(&p, 1, 7, 0, 0);
+    ret->gather_entries = (uint32_t)PICK(&p, 1, 2, 4);
+    ret->gather_ms = (uint32_t)PICK(&p, 0, 2, 2, 20);
 }
 
 void swarm_print(const struct sim_mix *mix)
@@ -110,15 +112,15 @@ void swarm_print(const struct sim_mix *mix)
     };
 
     printf("members=%u heartbeat_ms=%u election_ms=%u..%u lease_ms=%u window=%u inflight=%u "
-           "snapshot=%llu "
+           "gather=%u/%ums snapshot=%llu "
            "segment=%u turn_us=%u delay_us=%u+%u disk_us=%u+%u gap_ms=%u down_ms=%u clients=%u "
            "think_us=%u features=%x rounds=%u faults=",
            mix->member_count, mix->heartbeat_ms, mix->election_min_ms, mix->election_max_ms,
-           mix->lease_ms, mix->window_entries_max, mix->inflight_max,
-           (unsigned long long)mix->snapshot_entries, mix->segment_size, mix->turn_us,
-           mix->delay_us, mix->delay_spread_us, mix->disk_us, mix->disk_spread_us, mix->gap_ms,
-           mix->down_ms_max, mix->clients.count, mix->clients.think_us, mix->clients.features,
-           mix->rounds);
+           mix->lease_ms, mix->window_entries_max, mix->inflight_max, mix->gather_entries,
+           mix->gather_ms, (unsigned long long)mix->snapshot_entries, mix->segment_size,
+           mix->turn_us, mix->delay_us, mix->delay_spread_us, mix->disk_us, mix->disk_spread_us,
+           mix->gap_ms, mix->down_ms_max, mix->clients.count, mix->clients.think_us,
+           mix->clients.features, mix->rounds);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if (mix->faults[i]) {
             printf("%s,", names[i]);

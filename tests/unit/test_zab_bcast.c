@@ -197,6 +197,68 @@ Test(zab_bcast, no_more_messages_than_configured_are_sent_to_a_slow_disk)
     net_free(net);
 }
 
+static uint32_t net_ready_gathering(struct net *net, uint32_t gather_ms)
+{
+    net->conf.gather_ms = gather_ms;
+    net_start(net);
+    uint32_t leader = net_run_leader(net);
+
+    net_run(net, 60);
+    return leader;
+}
+
+static void propose_together(struct net *net, uint32_t leader, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        net_propose(net, leader, "x");
+    }
+    net_run(net, 1);
+}
+
+Test(zab_bcast, behind_enough_entries_under_way_others_gather_until_these_are_committed)
+{
+    struct net *net = net_new(3, 15);
+    uint32_t leader = net_ready_gathering(net, 20);
+    uint64_t proposes = net->sent[ZAB_PROPOSE];
+
+    propose_together(net, leader, net->conf.gather_entries);
+    propose_together(net, leader, 1);
+    propose_together(net, leader, 1);
+    cr_assert_eq(net->sent[ZAB_PROPOSE], proposes + 2);
+    cr_assert_eq(net_member(net, leader)->job_count, 0);
+    cr_assert(net_run_applied(net, 1 + net->conf.gather_entries + 2, 8));
+    cr_assert_eq(net->sent[ZAB_PROPOSE], proposes + 4);
+    net_free(net);
+}
+
+Test(zab_bcast, behind_few_entries_others_leave_at_once)
+{
+    struct net *net = net_new(3, 16);
+    uint32_t leader = net_ready_gathering(net, 20);
+    uint64_t proposes = net->sent[ZAB_PROPOSE];
+
+    propose_together(net, leader, net->conf.gather_entries - 1);
+    propose_together(net, leader, 1);
+    cr_assert_eq(net->sent[ZAB_PROPOSE], proposes + 4);
+    net_free(net);
+}
+
+/* Nothing can be committed here, and whoever is slow must not make it slower. */
+Test(zab_bcast, entries_gather_for_no_longer_than_configured)
+{
+    struct net *net = net_new(3, 17);
+    uint32_t leader = net_ready_gathering(net, 5);
+    uint64_t proposes = net->sent[ZAB_PROPOSE];
+
+    net->drop = drop_acks;
+    propose_together(net, leader, net->conf.gather_entries);
+    propose_together(net, leader, 1);
+    cr_assert_eq(net->sent[ZAB_PROPOSE], proposes + 2);
+    net_run(net, 5);
+    cr_assert_eq(net->sent[ZAB_PROPOSE], proposes + 4);
+    net_free(net);
+}
+
 /* What a follower would have to store is checked against what it has, whatever the sender says. */
 Test(zab_bcast, an_entry_that_does_not_continue_the_chain_is_not_taken)
 {

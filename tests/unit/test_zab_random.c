@@ -144,6 +144,8 @@ static void run_seed(uint64_t seed)
 
     net->conf.window_entries_max = prng_below(&p, 2) == 0 ? 8 : 1000;
     net->conf.inflight_max = 1 + (uint32_t)prng_below(&p, 8);
+    net->conf.gather_entries = 1 + (uint32_t)prng_below(&p, 4);
+    net->conf.gather_ms = (uint32_t)prng_below(&p, 20);
     net->delay_ms = 1 + prng_below(&p, 10);
     net->disk_ms = 1 + prng_below(&p, 10);
     for (uint32_t id = 1; id <= count; id++) {
