@@ -107,6 +107,7 @@ static int getattr(struct node *n, struct node_conn *conn, const struct request 
         tree_past_get(n->tree, tree_index(n->tree) - 1, q->u.getattr.id, &before) == 0) {
         r->index = tree_index(n->tree) - 1;
         r->u.attr = before.attr;
+        blob_unref(before.value);
     }
     subscribe(n, conn, &r->u.attr);
     return 0;
@@ -127,7 +128,7 @@ static int read_value(struct node *n, struct node_conn *conn, const struct reque
     }
     subscribe(n, conn, &attr);
     r->u.read.attr = attr;
-    r->u.read.value = tree_node_value(node); /* borrowed: the reply is encoded before it changes */
+    r->u.read.value = tree_node_value(node);
     return 0;
 }
 
@@ -381,6 +382,8 @@ static void read_request(struct node *n, struct node_conn *conn, const struct re
         mem_free(r.u.readdir.entries); /* the names in it were borrowed */
     } else if (q->op == OP_XATTRS && r.err == 0) {
         mem_free(r.u.xattrs.list);
+    } else if (q->op == OP_READ && r.err == 0) {
+        blob_unref(r.u.read.value);
     }
 }
 

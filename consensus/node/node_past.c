@@ -26,6 +26,7 @@ static int past_getattr(struct node *n, const struct request *q, struct reply *r
     if (err == 0) {
         r->index = q->u.getattr.at;
         r->u.attr = past.attr;
+        blob_unref(past.value);
     }
     return err;
 }
@@ -43,7 +44,7 @@ static int past_read(struct node *n, const struct request *q, struct reply *r)
     }
     r->index = q->u.read.at;
     r->u.read.attr = past.attr;
-    r->u.read.value = past.value; /* borrowed: the reply is encoded before it can go */
+    r->u.read.value = past.value;
     return 0;
 }
 

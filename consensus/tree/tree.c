@@ -35,59 +35,6 @@ static uint64_t hash_by_key(const struct table_link *link)
     return hash64(s->info.key.bytes, sizeof(s->info.key.bytes), 0);
 }
 
-struct tree_node *tnode_new(enum node_type type, struct name name)
-{
-    struct tree_node *n;
-
-    CHECK(name.size <= NAME_SIZE_MAX);
-    n = mem_zalloc(sizeof(*n) + name.size);
-    n->type = (uint8_t)type;
-    n->name_size = (uint8_t)name.size;
-    if (name.size > 0) {
-        memcpy(n->first_name, name.bytes, name.size);
-    }
-    if (type == NODE_DIR) {
-        n->dir = mem_zalloc(sizeof(*n->dir));
-        n->dir->settings = settings_none;
-    }
-    return n;
-}
-
-struct tree_extra *tnode_extra(struct tree_node *n)
-{
-    if (n->extra == NULL) {
-        n->extra = mem_zalloc(sizeof(*n->extra));
-    }
-    return n->extra;
-}
-
-const char *tnode_name(const struct tree_node *n)
-{
-    return n->extra != NULL && n->extra->name != NULL ? n->extra->name : n->first_name;
-}
-
-uint64_t tnode_aversion(const struct tree_node *n)
-{
-    return n->extra != NULL ? n->extra->aversion : 0;
-}
-
-void tnode_aversion_set(struct tree_node *n, uint64_t aversion)
-{
-    if (aversion != tnode_aversion(n)) {
-        tnode_extra(n)->aversion = aversion;
-    }
-}
-
-static bool value_is_large(const struct tree_node *n)
-{
-    return n->value != NULL && n->value->size > VALUE_HASHED_SIZE_MAX;
-}
-
-uint64_t tnode_value_hash(const struct tree_node *n)
-{
-    return value_is_large(n) ? n->extra->value_hash : value_hash(n->value);
-}
-
 bool name_is_data(struct name name)
 {
     static const char data[] = ".data";
@@ -98,22 +45,6 @@ bool name_is_data(struct name name)
 bool tnode_is_data(const struct tree_node *n)
 {
     return n->parent->dir->data == n;
-}
-
-void tnode_free(struct tree_node *n)
-{
-    if (n->dir != NULL) {
-        series_done(&n->dir->children);
-        mem_free(n->dir);
-    }
-    if (n->extra != NULL) {
-        xattrs_free(n->extra->xattrs);
-        locks_free(n->extra->locks);
-        mem_free(n->extra->name);
-        mem_free(n->extra);
-    }
-    blob_unref(n->value);
-    mem_free(n);
 }
 
 struct tree *tree_new_empty(void)
@@ -130,11 +61,12 @@ struct tree *tree_new_empty(void)
 struct tree *tree_new(void)
 {
     struct tree *t = tree_new_empty();
-    struct tree_node *root = tnode_new(NODE_DIR, (struct name){0});
+    struct tree_facts facts = {.version = 1};
+    struct tree_node *root = tnode_new(&t->slab, NODE_DIR, (struct name){0});
 
     root->id = TREE_ROOT_ID;
     root->mode = 0755;
-    root->version = 1;
+    tnode_facts_set(root, &facts);
     tree_link(t, root, root);
     digest_add_node(t, root);
     return t;
@@ -157,6 +89,7 @@ void tree_free(struct tree *t)
     table_done(&t->by_id);
     table_done(&t->by_name);
     table_done(&t->by_key);
+    slab_done(&t->slab);
     mem_free(t);
 }
 
@@ -170,14 +103,14 @@ static void place(struct tree *t, struct tree_node *parent, struct tree_node *n,
     table_add(&t->by_name, &n->by_name);
     if (name_is_data(tree_node_name(n))) {
         CHECK(n->type == NODE_FILE && parent->dir->data == NULL);
-        n->cookie = 0;
+        tnode_cookie_set(n, 0);
         parent->dir->data = n;
     } else if (undoing) {
-        series_put_back(&parent->dir->children, n->cookie, n);
+        series_put_back(&parent->dir->children, tnode_cookie(n), n);
     } else {
-        series_append(&parent->dir->children, n->cookie, n);
+        series_append(&parent->dir->children, tnode_cookie(n), n);
     }
-    if (n->dir != NULL) {
+    if (tnode_is_dir(n)) {
         parent->dir->child_dirs++;
     }
     subtree_usage(n, &nodes, &bytes);
@@ -193,11 +126,11 @@ static void unplace(struct tree *t, struct tree_node *n, bool undoing)
     if (tnode_is_data(n)) {
         n->parent->dir->data = NULL;
     } else if (undoing) {
-        series_take_back(&n->parent->dir->children, n->cookie);
+        series_take_back(&n->parent->dir->children, tnode_cookie(n));
     } else {
-        series_remove(&n->parent->dir->children, n->cookie);
+        series_remove(&n->parent->dir->children, tnode_cookie(n));
     }
-    if (n->dir != NULL) {
+    if (tnode_is_dir(n)) {
         n->parent->dir->child_dirs--;
     }
     subtree_usage(n, &nodes, &bytes);
@@ -229,16 +162,16 @@ void tree_unplace_undo(struct tree *t, struct tree_node *parent, struct tree_nod
 static void count_in(struct tree *t, struct tree_node *n)
 {
     table_add(&t->by_id, &n->by_id);
-    t->value_bytes += n->value != NULL ? n->value->size : 0;
+    t->value_bytes += tnode_value_size(n);
     t->quota_count += quota_is_set(n);
 }
 
 static void count_out(struct tree *t, struct tree_node *n)
 {
-    CHECK(n->dir == NULL || n->dir->nodes == 0);
+    CHECK(!tnode_is_dir(n) || n->dir->nodes == 0);
     table_remove(&t->by_id, &n->by_id);
     t->quota_count -= quota_is_set(n);
-    t->value_bytes -= n->value != NULL ? n->value->size : 0;
+    t->value_bytes -= tnode_value_size(n);
 }
 
 void tree_link(struct tree *t, struct tree_node *parent, struct tree_node *n)
@@ -258,8 +191,8 @@ void tree_unlink(struct tree *t, struct tree_node *n)
 {
     journal_unlink(t, n);
     unplace(t, n, false);
-    if (BUG(X31_QUOTA_KEPT) && n->value != NULL) {
-        usage_add(n->parent, 0, n->value->size);
+    if (BUG(X31_QUOTA_KEPT)) {
+        usage_add(n->parent, 0, tnode_value_size(n));
     }
     count_out(t, n);
 }
@@ -276,43 +209,16 @@ void tree_unlink_undo(struct tree *t, struct tree_node *n)
     place(t, n->parent, n, true);
 }
 
-void tnode_name_set(struct tree_node *n, struct name name)
+void tree_value_set(struct tree *t, struct tree_node *n, const struct tree_facts *facts,
+                    struct blob *value)
 {
-    char *bytes = mem_dup(name.bytes, name.size);
-    struct tree_extra *x = tnode_extra(n);
+    uint64_t more = (uint64_t)(value != NULL ? value->size : 0) - tnode_value_size(n);
 
-    CHECK(name.size > 0 && name.size <= NAME_SIZE_MAX);
-    mem_free(x->name);
-    x->name = bytes;
-    n->name_size = (uint8_t)name.size;
-}
-
-void tnode_value_init(struct tree_node *n, struct blob *value)
-{
-    if (value != NULL && value->size == 0) {
-        blob_unref(value);
-        value = NULL;
-    }
-    n->value = value;
-    if (value_is_large(n)) {
-        tnode_extra(n)->value_hash = value_hash(value);
-    } else if (n->extra != NULL) {
-        n->extra->value_hash = 0;
-    }
-}
-
-void tree_value_set(struct tree *t, struct tree_node *n, struct blob *value)
-{
-    struct blob *old = n->value;
-    uint64_t more;
-
-    tnode_value_init(n, value);
-    more = (uint64_t)(n->value != NULL ? n->value->size : 0) - (old != NULL ? old->size : 0);
+    tnode_value_set(n, facts, value);
     if (more != 0) {
         t->value_bytes += more;
         usage_add(n->parent, 0, more);
     }
-    blob_unref(old);
 }
 
 struct tree_node *tnode_get(const struct tree *t, uint64_t id)
@@ -321,6 +227,7 @@ struct tree_node *tnode_get(const struct tree *t, uint64_t id)
         struct tree_node *n = TABLE_ITEM(l, struct tree_node, by_id);
 
         if (n->id == id) {
+            tnode_expect(n);
             return n;
         }
     }
@@ -366,11 +273,11 @@ const struct tree_node *tnode_walk(const struct tree_node *n)
 {
     const struct tree_node *next = NULL;
 
-    if (n->dir != NULL) {
+    if (tnode_is_dir(n)) {
         next = n->dir->data != NULL ? n->dir->data : series_next(&n->dir->children, 0);
     }
     while (next == NULL && n->parent != n) {
-        next = series_next(&n->parent->dir->children, n->cookie);
+        next = series_next(&n->parent->dir->children, tnode_cookie(n));
         n = n->parent;
     }
     return next;
@@ -406,7 +313,7 @@ int tree_lookup(const struct tree *t, uint64_t dir, struct name name, const stru
     if (d == NULL) {
         return ERR_NOENT;
     }
-    if (d->dir == NULL) {
+    if (!tnode_is_dir(d)) {
         return ERR_NOTDIR;
     }
     n = tnode_child(t, d, name);
@@ -419,8 +326,9 @@ int tree_lookup(const struct tree *t, uint64_t dir, struct name name, const stru
 
 void tree_node_attr(const struct tree_node *n, struct attr *ret)
 {
-    const struct tree_extra *x = n->extra;
-    const struct tree_dir *d = n->dir;
+    const struct tree_facts f = tnode_facts(n);
+    const struct tree_extra *x = tnode_extra(n);
+    const struct tree_dir *d = tnode_is_dir(n) ? n->dir : NULL;
 
     *ret = (struct attr){
         .id = n->id,
@@ -429,27 +337,25 @@ void tree_node_attr(const struct tree_node *n, struct attr *ret)
         .life = x != NULL ? (enum node_life)x->life : LIFE_PERMANENT,
         .owner = x != NULL ? x->owner : 0,
         .mode = n->mode,
-        .uid = n->uid,
-        .gid = n->gid,
-        .size = d != NULL          ? d->children.live
-                : n->value != NULL ? n->value->size
-                                   : 0,
+        .uid = f.uid,
+        .gid = f.gid,
+        .size = d != NULL ? d->children.live : tnode_value_size(n),
         .nlink = d != NULL ? 2 + d->child_dirs : 1,
-        .version = n->version,
+        .version = f.version,
         .cversion = d != NULL ? d->cversion : 0,
         .aversion = tnode_aversion(n),
-        .czxid = n->czxid,
-        .mzxid = n->mzxid,
-        .pzxid = d != NULL ? d->pzxid : n->czxid,
-        .atime_ns = n->atime_ns,
-        .mtime_ns = n->mtime_ns,
-        .ctime_ns = n->ctime_ns,
+        .czxid = f.czxid,
+        .mzxid = f.mzxid,
+        .pzxid = d != NULL ? d->pzxid : f.czxid,
+        .atime_ns = f.atime_ns,
+        .mtime_ns = f.mtime_ns,
+        .ctime_ns = f.ctime_ns,
     };
 }
 
 struct blob *tree_node_value(const struct tree_node *n)
 {
-    return n->value;
+    return tnode_value(n);
 }
 
 struct name tree_node_name(const struct tree_node *n)
@@ -481,12 +387,12 @@ bool tree_readdir(const struct tree *t, const struct tree_node *dir, uint64_t af
     const struct series *s;
 
     (void)t;
-    CHECK(dir->dir != NULL);
+    CHECK(tnode_is_dir(dir));
     s = &dir->dir->children;
     for (size_t i = series_place(s, after); i < s->count; i++) {
         const struct tree_node *child = s->entries[i].item;
 
-        if (child != NULL && !fill(ctx, child->cookie, child)) {
+        if (child != NULL && !fill(ctx, s->entries[i].key, child)) {
             return false;
         }
     }

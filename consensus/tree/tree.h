@@ -139,7 +139,7 @@ const struct tree_node *tree_node(const struct tree *t, uint64_t id); /* NULL: n
 int tree_lookup(const struct tree *t, uint64_t dir, struct name name, const struct tree_node **ret);
 
 void tree_node_attr(const struct tree_node *n, struct attr *ret);
-struct blob *tree_node_value(const struct tree_node *n); /* borrowed; NULL is empty */
+struct blob *tree_node_value(const struct tree_node *n); /* a new reference; NULL is empty */
 struct name tree_node_name(const struct tree_node *n);   /* borrowed; empty for the root */
 
 /* "/a/b"; empty for the root. Returns the size, 0 as well if it is above PATH_SIZE_MAX. */
@@ -181,7 +181,8 @@ void tree_history_keep(struct tree *t, uint32_t changes_max, size_t bytes_max);
 uint64_t tree_history_floor(const struct tree *t); /* states from here on are known; now, if none */
 
 /* As of `index`, which is between the floor and now. Errors as the ones above; ERR_COMPACTED,
- * ERR_INVAL for another index. Values are borrowed until the next tree_apply(). */
+ * ERR_INVAL for another index. Names are borrowed until the next tree_apply(). The value is
+ * a new reference; only tree_past_get() fills it in. */
 struct tree_past {
     struct attr attr;
     struct name name;
@@ -237,9 +238,9 @@ struct tree_image { /* private; copying it marks a place to go on from */
     const struct slot *slot;
     const struct slot *slot_begun; /* written last */
     uint32_t outcome_at;           /* next of its outcomes */
-    const struct blob *value;      /* that the record is followed by */
+    const uint8_t *value;          /* that the record is followed by */
     int stage;
-    size_t value_at;
+    size_t value_size, value_at;
     size_t record_at, record_size;
     uint8_t record[1024];
 };

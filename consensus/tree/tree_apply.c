@@ -34,7 +34,7 @@ int op_dir_get(const struct tree *t, uint64_t id, struct tree_node **ret)
     if (dir == NULL) {
         return ERR_NOENT;
     }
-    if (dir->dir == NULL) {
+    if (!tnode_is_dir(dir)) {
         return ERR_NOTDIR;
     }
     *ret = dir;
@@ -43,10 +43,13 @@ int op_dir_get(const struct tree *t, uint64_t id, struct tree_node **ret)
 
 void op_dir_changed(const struct tree *t, struct tree_node *dir)
 {
+    struct tree_facts f = tnode_facts(dir);
+
     dir->dir->cversion++;
     dir->dir->pzxid = t->index;
-    dir->mtime_ns = t->time_ns;
-    dir->ctime_ns = t->time_ns;
+    f.mtime_ns = t->time_ns;
+    f.ctime_ns = t->time_ns;
+    tnode_facts_set(dir, &f);
 }
 
 /* --- set, append, setattr --- */
@@ -69,7 +72,7 @@ int op_file_get(const struct tree *t, uint64_t id, struct tree_node **ret)
 static int value_fits(const struct tree *t, const struct txn *txn, const struct tree_node *n,
                       uint64_t size)
 {
-    uint64_t had = blob_size(n->value);
+    uint64_t had = tnode_value_size(n);
     int err = op_value_check(txn, size);
 
     if (err == 0 && size > had) {
@@ -81,11 +84,13 @@ static int value_fits(const struct tree *t, const struct txn *txn, const struct 
 /* A new version of the value; takes over one reference. Outside the digest, like all node_*. */
 static void node_set_value(struct tree *t, struct tree_node *n, struct blob *value)
 {
-    tree_value_set(t, n, value);
-    n->version++;
-    n->mzxid = t->index;
-    n->mtime_ns = t->time_ns;
-    n->ctime_ns = t->time_ns;
+    struct tree_facts f = tnode_facts(n);
+
+    f.version++;
+    f.mzxid = t->index;
+    f.mtime_ns = t->time_ns;
+    f.ctime_ns = t->time_ns;
+    tree_value_set(t, n, &f, value);
 }
 
 static int apply_set(struct tree *t, const struct txn *txn, struct txn_result *ret)
@@ -97,7 +102,7 @@ static int apply_set(struct tree *t, const struct txn *txn, struct txn_result *r
     if (err != 0) {
         return err;
     }
-    if (r->u.set.if_version != VERSION_ANY && r->u.set.if_version != n->version) {
+    if (r->u.set.if_version != VERSION_ANY && r->u.set.if_version != tnode_facts(n).version) {
         return ERR_VERSION;
     }
     err = value_fits(t, txn, n, blob_size(r->u.set.value));
@@ -113,17 +118,18 @@ static int apply_set(struct tree *t, const struct txn *txn, struct txn_result *r
 }
 
 /* The value cut or extended with zeros to `size` bytes: a new reference. */
-static struct blob *value_resized(struct blob *value, size_t size)
+static struct blob *value_resized(const struct tree_node *n, size_t size)
 {
-    size_t kept = blob_size(value) < size ? blob_size(value) : size;
+    size_t had = tnode_value_size(n);
+    size_t kept = had < size ? had : size;
     struct blob *b;
 
-    if (size == blob_size(value)) {
-        return blob_ref(value);
+    if (size == had) {
+        return tnode_value(n);
     }
     b = blob_new_uninit(size);
     if (kept > 0) {
-        memcpy(b->data, value->data, kept);
+        memcpy(b->data, tnode_value_bytes(n), kept);
     }
     memset(b->data + kept, 0, size - kept);
     return b;
@@ -141,12 +147,12 @@ static int apply_append(struct tree *t, const struct txn *txn, struct txn_result
     if (err != 0) {
         return err;
     }
-    size = blob_size(n->value);
+    size = tnode_value_size(n);
     err = value_fits(t, txn, n, (uint64_t)size + more_size);
     if (err != 0) {
         return err;
     }
-    value = value_resized(n->value, size + more_size);
+    value = value_resized(n, size + more_size);
     if (more_size > 0) {
         memcpy(value->data + size, more->data, more_size);
     }
@@ -171,7 +177,8 @@ static bool attr_set_make(const struct tree *t, const struct request *r, const s
                           struct attr_set *ret)
 {
     uint32_t mask = r->u.setattr.mask;
-    struct attr_set a = {n->uid, n->gid, n->mode, n->atime_ns, n->mtime_ns};
+    const struct tree_facts f = tnode_facts(n);
+    struct attr_set a = {f.uid, f.gid, n->mode, f.atime_ns, f.mtime_ns};
 
     if (mask & SETATTR_MODE) {
         a.mode = r->u.setattr.mode & 07777;
@@ -196,8 +203,20 @@ static bool attr_set_make(const struct tree *t, const struct request *r, const s
     }
     *ret = a;
     return (mask & (SETATTR_ATIME_NOW | SETATTR_MTIME_NOW)) != 0 || a.mode != n->mode ||
-           a.uid != n->uid || a.gid != n->gid || a.atime_ns != n->atime_ns ||
-           a.mtime_ns != n->mtime_ns;
+           a.uid != f.uid || a.gid != f.gid || a.atime_ns != f.atime_ns || a.mtime_ns != f.mtime_ns;
+}
+
+static void node_set_attrs(struct tree *t, struct tree_node *n, const struct attr_set *a)
+{
+    struct tree_facts f = tnode_facts(n);
+
+    f.mtime_ns = a->mtime_ns;
+    f.uid = a->uid;
+    f.gid = a->gid;
+    f.atime_ns = a->atime_ns;
+    f.ctime_ns = t->time_ns;
+    tnode_facts_set(n, &f);
+    n->mode = a->mode & 07777;
 }
 
 static int apply_setattr(struct tree *t, const struct txn *txn, struct txn_result *ret)
@@ -223,16 +242,12 @@ static int apply_setattr(struct tree *t, const struct txn *txn, struct txn_resul
     if (changed || resize) {
         digest_drop_node(t, n);
         if (resize) {
-            node_set_value(t, n, value_resized(n->value, (size_t)r->u.setattr.size));
+            node_set_value(t, n, value_resized(n, (size_t)r->u.setattr.size));
         }
-        if (!resize || (mask & SETATTR_MTIME)) { /* a time that was asked for wins */
-            n->mtime_ns = a.mtime_ns;
+        if (resize && !(mask & SETATTR_MTIME)) { /* a time that was asked for wins */
+            a.mtime_ns = t->time_ns;
         }
-        n->mode = a.mode;
-        n->uid = a.uid;
-        n->gid = a.gid;
-        n->atime_ns = a.atime_ns;
-        n->ctime_ns = t->time_ns;
+        node_set_attrs(t, n, &a);
         tnode_aversion_set(n, tnode_aversion(n) + (changed ? 1 : 0));
         digest_add_node(t, n);
         results_change(t, txn, n, resize ? CHANGE_SET : CHANGE_SETATTR);

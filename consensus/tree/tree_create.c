@@ -100,24 +100,26 @@ static struct tree_node *create_node(struct tree *t, const struct txn *txn, stru
                                      struct name name)
 {
     const struct request *r = &txn->request;
-    struct tree_node *n = tnode_new(r->u.create.type, name);
+    struct tree_node *n = tnode_new(&t->slab, r->u.create.type, name);
+    const struct tree_facts facts = {
+        .cookie = dir->dir->create_count,
+        .version = 1,
+        .czxid = txn->index,
+        .mzxid = txn->index,
+        .atime_ns = t->time_ns,
+        .mtime_ns = t->time_ns,
+        .ctime_ns = t->time_ns,
+        .uid = r->u.create.uid,
+        .gid = r->u.create.gid,
+    };
 
+    tnode_value_set(n, &facts, blob_ref(r->u.create.value));
     n->id = t->node_id_next++;
     n->mode = r->u.create.mode & 07777;
-    n->uid = r->u.create.uid;
-    n->gid = r->u.create.gid;
-    n->version = 1;
-    n->czxid = txn->index;
-    n->mzxid = txn->index;
-    n->atime_ns = t->time_ns;
-    n->mtime_ns = t->time_ns;
-    n->ctime_ns = t->time_ns;
-    n->cookie = dir->dir->create_count;
-    if (n->dir != NULL) {
+    if (tnode_is_dir(n)) {
         n->dir->pzxid = txn->index;
     }
     create_life(t, txn, dir, n);
-    tnode_value_init(n, blob_ref(r->u.create.value));
     tree_link(t, dir, n);
     digest_add_node(t, n);
     return n;
@@ -222,7 +224,9 @@ static int remove_find(const struct tree *t, const struct request *r, struct tre
 
 static bool is_ephemeral_of(const struct tree_node *n, uint64_t session)
 {
-    return n->extra != NULL && n->extra->life != LIFE_PERMANENT && n->extra->owner == session;
+    const struct tree_extra *x = tnode_extra(n);
+
+    return x != NULL && x->life != LIFE_PERMANENT && x->owner == session;
 }
 
 static int remove_check(const struct tree_node *n, const struct txn *txn)
@@ -233,12 +237,12 @@ static int remove_check(const struct tree_node *n, const struct txn *txn)
         return ERR_NOENT; /* a rename has made it permanent */
     }
     if (flags & REMOVE_DIR) {
-        if (n->dir == NULL) {
+        if (!tnode_is_dir(n)) {
             return ERR_NOTDIR;
         }
         return n->dir->children.live > 0 ? ERR_NOTEMPTY : 0;
     }
-    return n->dir != NULL ? ERR_ISDIR : 0;
+    return tnode_is_dir(n) ? ERR_ISDIR : 0;
 }
 
 static void remove_one(struct tree *t, const struct txn *txn, struct tree_node *n)
@@ -256,7 +260,7 @@ static void remove_one(struct tree *t, const struct txn *txn, struct tree_node *
 
 void op_node_remove(struct tree *t, const struct txn *txn, struct tree_node *n)
 {
-    if (n->dir != NULL && n->dir->data != NULL) {
+    if (tnode_is_dir(n) && n->dir->data != NULL) {
         remove_one(t, txn, n->dir->data);
     }
     remove_one(t, txn, n);

@@ -88,7 +88,7 @@ void digest_drop_lock(struct tree *t, const struct tree_node *n, const struct no
 void digest_set_fence(struct tree *t, struct tree_node *n, uint64_t fence)
 {
     t->digest -= node_hash(n);
-    tnode_extra(n)->fence = fence;
+    tnode_extra_need(n)->fence = fence;
     t->digest += node_hash(n);
 }
 
@@ -151,11 +151,11 @@ static void audit_dir(const struct tree_node *n)
         if (child == NULL) {
             continue;
         }
-        CHECK(child->cookie == cookie);
+        CHECK(tnode_cookie(child) == cookie);
         CHECK(!name_is_data(tree_node_name(child)));
         audit_usage(n, child, &nodes, &bytes);
         live++;
-        dirs += child->dir != NULL ? 1 : 0;
+        dirs += tnode_is_dir(child) ? 1 : 0;
     }
     CHECK(cookie <= n->dir->create_count);
     CHECK(live == s->live);
@@ -167,7 +167,7 @@ static void audit_dir(const struct tree_node *n)
 /* What ends with a session is a file, and in its session's list. */
 static void audit_life(const struct tree *t, const struct tree_node *n)
 {
-    const struct tree_extra *x = n->extra;
+    const struct tree_extra *x = tnode_extra(n);
 
     if (x == NULL || x->life == LIFE_PERMANENT) {
         CHECK(x == NULL || (x->owner == 0 && !x->by_rule && x->owned_prev == NULL));
@@ -175,31 +175,34 @@ static void audit_life(const struct tree *t, const struct tree_node *n)
     }
     CHECK(life_check(tree_node_name(n), (enum node_type)n->type, (enum node_life)x->life) == 0);
     CHECK(session_get(t, x->owner) != NULL);
-    CHECK(x->owned_prev->extra->owner == x->owner);
+    CHECK(x->owned_prev->owner == x->owner);
 }
 
 static void audit_node(const struct tree *t, const struct tree_node *n)
 {
+    const struct tree_facts f = tnode_facts(n);
+    struct blob *value = tnode_value(n);
+
     CHECK(n->id < t->node_id_next);
     CHECK(tnode_get(t, n->id) == n);
-    CHECK((n->type == NODE_DIR) == (n->dir != NULL));
-    CHECK(n->version > 0);
-    CHECK(n->czxid <= n->mzxid);
-    CHECK(n->mzxid <= t->index);
-    CHECK(n->value == NULL || n->value->size > 0);
-    CHECK(tnode_value_hash(n) == value_hash(n->value));
+    CHECK(f.version > 0);
+    CHECK(f.czxid <= f.mzxid);
+    CHECK(f.mzxid <= t->index);
+    CHECK(value == NULL || value->size > 0);
+    CHECK(tnode_value_hash(n) == value_hash(value));
+    blob_unref(value);
     CHECK(xattrs_are_sound(n));
-    CHECK(n->extra == NULL || n->extra->fence <= t->index);
+    CHECK(tnode_extra(n) == NULL || tnode_extra(n)->fence <= t->index);
     audit_life(t, n);
     if (n == t->root) {
         CHECK(n->parent == n);
     } else {
         CHECK(name_check(tnode_name(n), n->name_size) == 0);
         CHECK(tnode_child(t, n->parent, tree_node_name(n)) == n);
-        CHECK(n->cookie > 0 ? series_get(&n->parent->dir->children, n->cookie) == n
-                            : n->parent->dir->data == n);
+        CHECK(f.cookie > 0 ? series_get(&n->parent->dir->children, f.cookie) == n
+                           : n->parent->dir->data == n);
     }
-    if (n->dir != NULL) {
+    if (tnode_is_dir(n)) {
         audit_dir(n);
     }
 }
@@ -207,7 +210,7 @@ static void audit_node(const struct tree *t, const struct tree_node *n)
 static uint64_t audit_session(const struct tree *t, const struct session *s, uint64_t *owned)
 {
     uint64_t digest = session_hash(s);
-    const struct tree_node *n;
+    const struct tree_extra *x;
     const struct slot *r;
     uint32_t slots = 0;
 
@@ -222,9 +225,10 @@ static uint64_t audit_session(const struct tree *t, const struct session *s, uin
     }
     CHECK(slots == s->info.slot_count);
     CHECK(slots <= CLIENT_REQUESTS_MAX);
-    DL_FOREACH2 (s->owned, n, extra->owned_next) {
-        CHECK(tnode_get(t, n->id) == n);
-        CHECK(n->extra->owner == s->info.id);
+    DL_FOREACH2 (s->owned, x, owned_next) {
+        CHECK(tnode_get(t, x->node->id) == x->node);
+        CHECK(tnode_extra(x->node) == x);
+        CHECK(x->owner == s->info.id);
         (*owned)++;
     }
     return digest;
@@ -242,9 +246,9 @@ uint64_t tree_audit(const struct tree *t)
         audit_node(t, n);
         digest += node_hash(n) + locks_audit(t, n);
         nodes++;
-        ephemerals += n->extra != NULL && n->extra->life != LIFE_PERMANENT;
+        ephemerals += tnode_extra(n) != NULL && tnode_extra(n)->life != LIFE_PERMANENT;
         quotas += quota_is_set(n);
-        value_bytes += n->value != NULL ? n->value->size : 0;
+        value_bytes += tnode_value_size(n);
     }
     for (uint64_t id = 0; (s = series_next(&t->sessions, id)) != NULL; id = s->info.id) {
         digest += audit_session(t, s, &owned);

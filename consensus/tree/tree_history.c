@@ -228,14 +228,15 @@ void history_note(struct tree *t, const struct tree_node *n)
     struct tree_history *h = t->history;
     struct past *p;
 
-    if (n->mzxid == t->index) { /* made, or noted with its former value, by this entry */
+    if (tnode_facts(n).mzxid ==
+        t->index) { /* made, or noted with its former value, by this entry */
         return;
     }
     p = mem_zalloc(sizeof(*p) + n->name_size);
     p->index = t->index;
-    p->cookie = n->cookie;
+    p->cookie = tnode_cookie(n);
     tree_node_attr(n, &p->attr);
-    p->value = blob_ref(n->value);
+    p->value = tnode_value(n);
     p->node = NULL;
     p->name_size = n->name_size;
     if (n->name_size > 0) {
@@ -351,18 +352,20 @@ static const struct past *note_of(const struct tree *t, uint64_t index, uint64_t
 
 static struct tree_past of_note(const struct past *p)
 {
-    return (struct tree_past){p->attr, past_name(p), p->value};
+    return (struct tree_past){.attr = p->attr, .name = past_name(p)};
 }
 
 static struct tree_past of_node(const struct tree_node *n)
 {
-    struct tree_past past = {.name = tree_node_name(n), .value = n->value};
+    struct tree_past past = {.name = tree_node_name(n)};
 
     tree_node_attr(n, &past.attr);
     return past;
 }
 
-int tree_past_get(const struct tree *t, uint64_t index, uint64_t id, struct tree_past *ret)
+/* The note of the node, or NULL and the node. */
+static int past_find(const struct tree *t, uint64_t index, uint64_t id, const struct past **ret,
+                     const struct tree_node **ret_node)
 {
     const struct past *p = BUG(X34_PAST_IS_NOW) ? NULL : note_of(t, index, id);
     const struct tree_node *n = tnode_get(t, id);
@@ -371,19 +374,34 @@ int tree_past_get(const struct tree *t, uint64_t index, uint64_t id, struct tree
     if (err != 0) {
         return err;
     }
-    if (p != NULL ? p->attr.czxid > index : n == NULL || n->czxid > index) {
+    if (p != NULL ? p->attr.czxid > index : n == NULL || tnode_facts(n).czxid > index) {
         return ERR_NOENT;
     }
-    *ret = p != NULL ? of_note(p) : of_node(n);
+    *ret = p;
+    *ret_node = n;
     return 0;
+}
+
+int tree_past_get(const struct tree *t, uint64_t index, uint64_t id, struct tree_past *ret)
+{
+    const struct tree_node *n;
+    const struct past *p;
+    int err = past_find(t, index, id, &p, &n);
+
+    if (err == 0) {
+        *ret = p != NULL ? of_note(p) : of_node(n);
+        ret->value = p != NULL ? blob_ref(p->value) : tnode_value(n);
+    }
+    return err;
 }
 
 static int past_dir_check(const struct tree *t, uint64_t index, uint64_t id)
 {
-    struct tree_past dir;
-    int err = tree_past_get(t, index, id, &dir);
+    const struct tree_node *n;
+    const struct past *p;
+    int err = past_find(t, index, id, &p, &n);
 
-    if (err == 0 && dir.attr.type != NODE_DIR) {
+    if (err == 0 && (p != NULL ? p->attr.type != NODE_DIR : !tnode_is_dir(n))) {
         return ERR_NOTDIR;
     }
     return err;
@@ -401,7 +419,7 @@ int tree_past_lookup(const struct tree *t, uint64_t index, uint64_t dir, struct 
     if (err != 0) {
         return err;
     }
-    if (n != NULL && n->czxid <= index && note_of(t, index, n->id) == NULL) {
+    if (n != NULL && tnode_facts(n).czxid <= index && note_of(t, index, n->id) == NULL) {
         *ret = of_node(n);
         return 0;
     }
@@ -481,11 +499,12 @@ static bool fill_all(const struct tree *t, uint64_t index, const struct tree_nod
         const struct tree_node *child = s->entries[i].item;
         struct tree_past past;
 
-        if (child == NULL || child->czxid > index || note_of(t, index, child->id) != NULL) {
+        if (child == NULL || tnode_facts(child).czxid > index ||
+            note_of(t, index, child->id) != NULL) {
             continue;
         }
         past = of_node(child);
-        if (!fill_changed(m, child->cookie) || !m->fill(m->ctx, child->cookie, &past)) {
+        if (!fill_changed(m, s->entries[i].key) || !m->fill(m->ctx, s->entries[i].key, &past)) {
             return false;
         }
     }

@@ -28,7 +28,8 @@ static size_t put_next_node(struct tree_image *it)
 {
     const struct tree_node *n = it->node;
 
-    it->value = n->value;
+    it->value = tnode_value_bytes(n);
+    it->value_size = tnode_value_size(n);
     it->value_at = 0;
     it->begun = n;
     it->xattr_at = 0;
@@ -71,10 +72,10 @@ static const struct node_lock *next_lock(struct tree_image *it)
 {
     const struct tree_node *n = it->begun;
 
-    if (n == NULL || n->extra == NULL || n->extra->locks == NULL) {
+    if (n == NULL || tnode_extra(n) == NULL || tnode_extra(n)->locks == NULL) {
         return NULL;
     }
-    it->lock = locks_after(n->extra->locks, it->lock);
+    it->lock = locks_after(tnode_extra(n)->locks, it->lock);
     it->begun = it->lock != NULL ? n : NULL;
     return it->lock;
 }
@@ -98,8 +99,9 @@ static size_t put_next_of_nodes(struct tree_image *it)
         it->stage = STAGE_SESSIONS;
         return put_next_of_sessions(it);
     }
-    a = &it->begun->extra->xattrs->list[it->xattr_at++];
-    it->value = a->value;
+    a = &tnode_extra(it->begun)->xattrs->list[it->xattr_at++];
+    it->value = a->value != NULL ? a->value->data : NULL;
+    it->value_size = a->value != NULL ? a->value->size : 0;
     it->value_at = 0;
     return record_put_xattr(a, it->record);
 }
@@ -142,9 +144,8 @@ size_t tree_image_read(struct tree_image *it, uint8_t *to, size_t cap)
     while (done < cap) {
         if (it->record_at < it->record_size) {
             done += copy_out(to + done, cap - done, it->record, it->record_size, &it->record_at);
-        } else if (it->value != NULL && it->value_at < it->value->size) {
-            done +=
-                copy_out(to + done, cap - done, it->value->data, it->value->size, &it->value_at);
+        } else if (it->value_at < it->value_size) {
+            done += copy_out(to + done, cap - done, it->value, it->value_size, &it->value_at);
         } else if (!next_record(it)) {
             break;
         }

@@ -4,11 +4,13 @@
 #include "bug.h"
 #include "hash.h"
 #include "series.h"
+#include "slab.h"
 #include "table.h"
 #include "tree.h"
 
 /* Private to the tree's own files. Who does what:
- *   tree.c          nodes: making, linking, finding, listing
+ *   tree.c          nodes: linking, finding, listing
+ *   tree_node.c     ... what one is made of
  *   tree_apply.c    what each operation does
  *   tree_rename.c   ... and renames; tree_lock.c locks, tree_lockset.c how they are kept
  *   tree_multi.c    transactions of several steps; tree_journal.c undoes them
@@ -22,7 +24,8 @@
  *   tree_digest.c   hashes over records, and the audit
  *   tree_history.c  what nodes were, for reads of the past
  *   tree_image.c    the whole state as a stream of records; tree_loader.c reads it back
- *   table.c         hash table; series.c array in rising order; interest.c stands alone
+ *   slab.c          memory; table.c hash table; series.c array in rising order; interest.c stands
+ * alone
  */
 
 #define QUOTA_NONE UINT64_MAX
@@ -50,19 +53,19 @@ struct tree_dir {
                               attributes with their names. Never stored */
 };
 
-/* What few nodes have. NULL in the node means: permanent, no attributes, no locks, never locked,
- * its own attributes never changed, never renamed, no large value. */
+/* What few nodes have. None means: permanent, no attributes, no locks, never locked, its own
+ * attributes never changed. */
 struct tree_extra {
+    uint8_t *body;          /* the node's */
+    struct tree_node *node; /* whose it is */
     uint64_t aversion;
-    uint64_t value_hash;                       /* of a value above VALUE_HASHED_SIZE_MAX; else 0 */
-    char *name;                                /* owned; since it was renamed, else NULL */
-    uint64_t owner;                            /* session; 0: permanent */
-    uint8_t life;                              /* enum node_life */
-    bool by_rule;                              /* ephemeral because of its directory */
-    uint64_t fence;                            /* index of the newest grant of a lock on it */
-    struct tree_node *owned_prev, *owned_next; /* in session->owned */
-    struct tree_xattrs *xattrs;                /* tree_xattr.c; NULL: none */
-    struct tree_locks *locks;                  /* tree_lock.c; NULL: none held nor waited for */
+    uint64_t owner;                             /* session; 0: permanent */
+    uint8_t life;                               /* enum node_life */
+    bool by_rule;                               /* ephemeral because of its directory */
+    uint64_t fence;                             /* index of the newest grant of a lock on it */
+    struct tree_extra *owned_prev, *owned_next; /* in session->owned */
+    struct tree_xattrs *xattrs;                 /* tree_xattr.c; NULL: none */
+    struct tree_locks *locks;                   /* tree_lock.c; NULL: none held nor waited for */
 };
 
 struct tree_xattrs {
@@ -72,32 +75,42 @@ struct tree_xattrs {
     struct xattr list[]; /* by rising name; names and values owned */
 };
 
-/* There are millions of these, so that bytes count. What few nodes have goes to a struct of its
- * own, like `dir`. cversion and pzxid of what is not a directory never change: they are 0 and
- * czxid. What a table looks at while it searches is together in 16 bytes, and so in one line of the
- * processor's cache wherever the node is: a miss costs more than all the rest of a step. */
+/* There are millions of these, so that bytes count. What is only looked at when a node was found is
+ * packed into the body (tree_node.c), which has another address after most changes; what few nodes
+ * have goes to a struct of its own. cversion and pzxid of what is not a directory never change:
+ * they are 0 and czxid. What a table looks at while it searches is together in 16 bytes, and so in
+ * one line of the processor's cache wherever the node is: a miss costs more than all the rest of a
+ * step.
+ */
 struct tree_node {
     struct table_link by_name; /* under (parent's id, name); the root is not in that table */
     uint32_t name_hash;        /* of both, while it is in that table */
     uint16_t mode;
-    uint8_t type; /* enum node_type */
+    uint8_t type : 7; /* enum node_type */
+    uint8_t has_extra : 1;
     uint8_t name_size;
     struct table_link by_id;
     uint64_t id;
     struct tree_node *parent; /* the root's is itself */
-    struct tree_dir *dir;     /* owned; NULL: not a directory */
-    struct tree_extra *extra; /* owned, or NULL */
-    struct blob *value;       /* one reference; NULL is empty, never a blob of size 0 */
-    uint64_t cookie;          /* place in the parent's list; the root's is 0 */
+    union {                   /* owned; through tnode_extra() and tree_node.c only */
+        uint8_t *body;
+        struct tree_extra *extra; /* if it has one: the body is there */
+    } more;
+    struct tree_dir dir[]; /* of a directory, else nothing */
+};
+
+/* The numbers of a node that are packed. */
+struct tree_facts {
+    uint64_t cookie; /* place in the parent's list; the root's is 0 */
     uint64_t version;
     uint64_t czxid, mzxid;
     int64_t atime_ns, mtime_ns, ctime_ns;
     uint32_t uid, gid;
-    char first_name[]; /* the name, until it is renamed */
 };
 
-/* Values up to this size are hashed again when their node is. */
-enum { VALUE_HASHED_SIZE_MAX = 4096 };
+/* Values up to this size are in the node's body, where most are; larger ones are blobs, with a hash
+ * beside that is not made again when their node is hashed. */
+enum { VALUE_PACKED_SIZE_MAX = 256 };
 
 /* The reply to one request of a session, kept until the session's floor passes its xid. */
 struct slot {
@@ -110,7 +123,7 @@ struct slot {
 struct session {
     struct table_link by_key;
     struct slot *slots;          /* owned, by rising xid */
-    struct tree_node *owned;     /* its ephemerals, in no order that matters */
+    struct tree_extra *owned;    /* of its ephemerals, in no order that matters */
     struct lock_holder *holders; /* of its locks, in no order that matters */
     struct tree_session info;
 };
@@ -137,6 +150,7 @@ struct tree {
     uint64_t quota_count; /* directories with a quota */
     uint64_t digest;      /* sum over nodes, sessions and slots; tree_digest() adds the head */
     struct tree_node *root;
+    struct slab slab;          /* nodes and their bodies */
     struct tree_locks *locked; /* nodes with locks, in no order that matters */
     struct table by_id;
     struct table by_name;
@@ -147,16 +161,56 @@ struct tree {
     struct tree_history *history; /* NULL: none is kept; no part of the state */
 };
 
-/* --- tree.c --- */
+/* --- tree_node.c --- */
 
 /* A node with this type and name, everything else zero, linked nowhere. */
-struct tree_node *tnode_new(enum node_type type, struct name name);
+struct tree_node *tnode_new(struct slab *slab, enum node_type type, struct name name);
+/* One with all that is packed, and room for a value that is packed, which is returned; to be filled
+ * before anything else. */
+struct tree_node *tnode_new_full(struct slab *slab, enum node_type type, struct name name,
+                                 const struct tree_facts *facts, uint32_t value_size,
+                                 uint8_t **ret_value);
 void tnode_free(struct tree_node *n);
-struct tree_extra *tnode_extra(struct tree_node *n); /* made if there is none */
-const char *tnode_name(const struct tree_node *n);   /* of n->name_size bytes */
+struct tree_facts tnode_facts(const struct tree_node *n);
+void tnode_facts_set(struct tree_node *n, const struct tree_facts *facts);
+uint64_t tnode_cookie(const struct tree_node *n);
+void tnode_cookie_set(struct tree_node *n, uint64_t cookie);
+struct tree_extra *tnode_extra_need(struct tree_node *n); /* made if there is none */
+const char *tnode_name(const struct tree_node *n); /* of n->name_size bytes; until it changes */
+void tnode_name_set(struct tree_node *n, struct name name); /* while it has no place; copied */
 uint64_t tnode_aversion(const struct tree_node *n);
 void tnode_aversion_set(struct tree_node *n, uint64_t aversion);
+uint32_t tnode_value_size(const struct tree_node *n);
+const uint8_t *tnode_value_bytes(const struct tree_node *n); /* until the node changes */
+struct blob *tnode_value(const struct tree_node *n);         /* a new reference; NULL: empty */
 uint64_t tnode_value_hash(const struct tree_node *n);
+/* All that is packed, at once. Takes over one reference. Not counted: see tree_value_set(). */
+void tnode_value_set(struct tree_node *n, const struct tree_facts *facts, struct blob *value);
+
+static inline bool tnode_is_dir(const struct tree_node *n)
+{
+    return n->type == NODE_DIR;
+}
+
+/* Has the processor fetch the body: it mostly has three lines of its cache, and what reads them all
+ * comes long after it has asked for the first. */
+static inline void tnode_expect(const struct tree_node *n)
+{
+    const uint8_t *body = n->more.body;
+
+    __builtin_prefetch(body);
+    __builtin_prefetch(body + 64);
+    __builtin_prefetch(body + 128);
+}
+
+/* NULL: it has none. */
+static inline struct tree_extra *tnode_extra(const struct tree_node *n)
+{
+    return n->has_extra ? n->more.extra : NULL;
+}
+
+/* --- tree.c --- */
+
 bool name_is_data(struct name name);           /* ".data" */
 bool tnode_is_data(const struct tree_node *n); /* linked as such: no child */
 /* Links a node with its id, cookie and value set, below `parent` (itself for the root). Counts it,
@@ -168,15 +222,14 @@ void tree_unlink(struct tree *t, struct tree_node *n); /* not the root; keeps th
  * directory goes with it. */
 void tree_place(struct tree *t, struct tree_node *parent, struct tree_node *n);
 void tree_unplace(struct tree *t, struct tree_node *n);
-void tnode_name_set(struct tree_node *n, struct name name); /* while it has no place; copied */
 /* These four take the last of the above back, exactly (tree_journal.c). */
 void tree_link_undo(struct tree *t, struct tree_node *n);
 void tree_unlink_undo(struct tree *t, struct tree_node *n);
 void tree_place_undo(struct tree *t, struct tree_node *n);
 void tree_unplace_undo(struct tree *t, struct tree_node *parent, struct tree_node *n);
-/* Takes over one reference. For a node that is linked, and not in the digest at the moment. */
-void tree_value_set(struct tree *t, struct tree_node *n, struct blob *value);
-void tnode_value_init(struct tree_node *n, struct blob *value); /* before it is linked */
+/* As tnode_value_set(), for a node that is linked, and not in the digest at the moment. */
+void tree_value_set(struct tree *t, struct tree_node *n, const struct tree_facts *facts,
+                    struct blob *value);
 struct tree_node *tnode_get(const struct tree *t, uint64_t id);
 struct tree_node *tnode_child(const struct tree *t, const struct tree_node *dir, struct name name);
 /* For the loader, which compares names late: whether another node has the name of one that is
@@ -361,6 +414,7 @@ struct record_node_links {
     uint64_t parent;
     uint32_t value_size;
     uint32_t xattr_count;
+    uint8_t *value_to; /* room for a value that is packed; NULL: it is empty, or a blob */
 };
 
 struct record_end {
@@ -370,7 +424,9 @@ struct record_end {
 /* Each reads the `size` bytes of a body strictly, limits included. They return NULL or false for
  * anything that no record_put_*() could have written; what they return is the caller's. */
 bool record_get_head(const uint8_t *body, size_t size, struct tree *t);
-struct tree_node *record_get_node(const uint8_t *body, size_t size, struct record_node_links *ret);
+/* The node's value is to be filled in: where the links say, or by a blob. */
+struct tree_node *record_get_node(struct slab *slab, const uint8_t *body, size_t size,
+                                  struct record_node_links *ret);
 /* name: in `body` */
 bool record_get_xattr(const uint8_t *body, size_t size, struct name *ret, uint32_t *ret_value_size);
 bool record_get_lock(const uint8_t *body, size_t size, struct lock_entry *ret);

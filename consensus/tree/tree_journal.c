@@ -24,9 +24,8 @@ enum undo_kind {
 };
 
 struct undo_fields {
-    uint64_t version, aversion, mzxid;
-    int64_t atime_ns, mtime_ns, ctime_ns;
-    uint32_t uid, gid;
+    struct tree_facts facts; /* all but the cookie, which goes with the place */
+    uint64_t aversion;
     uint16_t mode;
     uint64_t create_count, cversion, pzxid; /* of a directory */
     bool has_value;                         /* this transaction has not changed it before */
@@ -103,23 +102,18 @@ static struct undo *note(struct tree *t, enum undo_kind kind, const struct tree_
 
 void journal_fields(struct tree *t, const struct tree_node *n)
 {
-    bool has_value = n->mzxid != t->index;
+    const struct tree_facts f = tnode_facts(n);
+    bool has_value = f.mzxid != t->index;
 
     note(t, UNDO_FIELDS, n)->was.fields = (struct undo_fields){
-        .version = n->version,
+        .facts = f,
         .aversion = tnode_aversion(n),
-        .mzxid = n->mzxid,
-        .atime_ns = n->atime_ns,
-        .mtime_ns = n->mtime_ns,
-        .ctime_ns = n->ctime_ns,
-        .uid = n->uid,
-        .gid = n->gid,
         .mode = n->mode,
-        .create_count = n->dir != NULL ? n->dir->create_count : 0,
-        .cversion = n->dir != NULL ? n->dir->cversion : 0,
-        .pzxid = n->dir != NULL ? n->dir->pzxid : 0,
+        .create_count = tnode_is_dir(n) ? n->dir->create_count : 0,
+        .cversion = tnode_is_dir(n) ? n->dir->cversion : 0,
+        .pzxid = tnode_is_dir(n) ? n->dir->pzxid : 0,
         .has_value = has_value,
-        .value = has_value ? blob_ref(n->value) : NULL,
+        .value = has_value ? tnode_value(n) : NULL,
     };
 }
 
@@ -151,7 +145,7 @@ void journal_unplace(struct tree *t, const struct tree_node *n)
     if (t->journal != NULL) {
         u = note(t, UNDO_UNPLACE, n);
         u->was.place.parent = n->parent;
-        u->was.place.cookie = n->cookie;
+        u->was.place.cookie = tnode_cookie(n);
         u->was.place.name = results_name(t, tree_node_name(n));
     }
 }
@@ -162,9 +156,9 @@ void journal_life(struct tree *t, const struct tree_node *n)
 
     if (t->journal != NULL) {
         u = note(t, UNDO_LIFE, n);
-        u->was.life.owner = n->extra->owner;
-        u->was.life.life = (enum node_life)n->extra->life;
-        u->was.life.by_rule = n->extra->by_rule;
+        u->was.life.owner = tnode_extra(n)->owner;
+        u->was.life.life = (enum node_life)tnode_extra(n)->life;
+        u->was.life.by_rule = tnode_extra(n)->by_rule;
     }
 }
 
@@ -179,22 +173,18 @@ void journal_xattrs(struct tree *t, const struct tree_node *to, struct tree_node
 
 static void undo_fields(struct tree *t, struct tree_node *n, struct undo_fields *was)
 {
-    n->version = was->version;
+    was->facts.cookie = tnode_cookie(n);
+    if (was->has_value) {
+        tree_value_set(t, n, &was->facts, blob_ref(was->value));
+    } else {
+        tnode_facts_set(n, &was->facts);
+    }
     tnode_aversion_set(n, was->aversion);
-    n->mzxid = was->mzxid;
-    n->atime_ns = was->atime_ns;
-    n->mtime_ns = was->mtime_ns;
-    n->ctime_ns = was->ctime_ns;
-    n->uid = was->uid;
-    n->gid = was->gid;
     n->mode = was->mode;
-    if (n->dir != NULL) {
+    if (tnode_is_dir(n)) {
         n->dir->create_count = was->create_count;
         n->dir->cversion = was->cversion;
         n->dir->pzxid = was->pzxid;
-    }
-    if (was->has_value && n->value != was->value) {
-        tree_value_set(t, n, blob_ref(was->value));
     }
 }
 
@@ -219,7 +209,7 @@ static void undo(struct tree *t, struct undo *u)
         break;
     case UNDO_UNPLACE:
         tnode_name_set(n, u->was.place.name);
-        n->cookie = u->was.place.cookie;
+        tnode_cookie_set(n, u->was.place.cookie);
         tree_unplace_undo(t, u->was.place.parent, n);
         break;
     case UNDO_LIFE:

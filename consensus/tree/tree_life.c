@@ -24,17 +24,17 @@ int life_check(struct name name, enum node_type type, enum node_life life)
 
 void life_set(struct tree_node *n, struct session *s, enum node_life life, bool by_rule)
 {
-    struct tree_extra *x = tnode_extra(n);
+    struct tree_extra *x = tnode_extra_need(n);
 
     x->owner = s->info.id;
     x->life = (uint8_t)life;
     x->by_rule = by_rule;
-    DL_PREPEND2(s->owned, n, extra->owned_prev, extra->owned_next);
+    DL_PREPEND2(s->owned, x, owned_prev, owned_next);
 }
 
 void life_clear(struct tree *t, struct tree_node *n)
 {
-    struct tree_extra *x = n->extra;
+    struct tree_extra *x = tnode_extra(n);
     struct session *s;
 
     if (x == NULL || x->life == LIFE_PERMANENT) {
@@ -42,7 +42,7 @@ void life_clear(struct tree *t, struct tree_node *n)
     }
     journal_life(t, n);
     s = session_get(t, x->owner);
-    DL_DELETE2(s->owned, n, extra->owned_prev, extra->owned_next);
+    DL_DELETE2(s->owned, x, owned_prev, owned_next);
     x->owner = 0;
     x->life = LIFE_PERMANENT;
     x->by_rule = false;
@@ -61,16 +61,16 @@ static int compare_ids(const void *a, const void *b)
 void life_end(struct tree *t, const struct txn *txn, struct session *s)
 {
     struct tree_node **list;
-    struct tree_node *n;
+    const struct tree_extra *x;
     size_t count, i = 0;
 
-    DL_COUNT2(s->owned, n, count, extra->owned_next);
+    DL_COUNT2(s->owned, x, count, owned_next);
     if (count == 0) {
         return;
     }
     list = mem_alloc(count * sizeof(struct tree_node *));
-    DL_FOREACH2 (s->owned, n, extra->owned_next) {
-        list[i++] = n;
+    DL_FOREACH2 (s->owned, x, owned_next) {
+        list[i++] = x->node;
     }
     qsort(list, count, sizeof(struct tree_node *), compare_ids);
     for (i = 0; i < count; i++) {

@@ -9,8 +9,8 @@
 
 /* Builds a tree from an image (tree_image.c), fed in pieces of any size.
  *
- * Happy path: bytes gather in `record` until one record is whole; the value of a node or of an
- * extended attribute is gathered in its blob; a node is linked when its value and attributes are
+ * Happy path: bytes gather in `record` until one record is whole; a value is gathered where it will
+ * be, in its node or in a blob; a node is linked when its value and attributes are
  * there. Whether another node has its name is looked at when UNCHECKED_MAX more were linked: by
  * then the processor has fetched what it is compared with, where otherwise every node would wait
  * for that. Sessions come behind the nodes, so that END gives each its ephemerals and locks; then
@@ -31,16 +31,18 @@ struct tree_loader {
     struct session *session; /* the last one: slots belong to it */
     struct tree_node *node;  /* owned; waits for its value or attributes */
     struct tree_node *parent;
-    struct tree_node *linked;     /* the last one: locks belong to it */
-    struct lock_entry lock;       /* the last one of it; session 0: none yet */
-    struct tree_node *ephemerals; /* linked so far, by extra->owned_next */
-    uint32_t xattrs_left;         /* of `node` */
-    struct name xattr;            /* that waits for its value, or empty; in xattr_name */
+    struct tree_node *linked;      /* the last one: locks belong to it */
+    struct lock_entry lock;        /* the last one of it; session 0: none yet */
+    struct tree_extra *ephemerals; /* linked so far, by owned_next */
+    uint32_t xattrs_left;          /* of `node` */
+    struct name xattr;             /* that waits for its value, or empty; in xattr_name */
     char xattr_name[NAME_SIZE_MAX];
     struct reply txn;       /* of a slot that waits for its outcomes: a list of them, owned */
     uint32_t outcomes_have; /* of it, with their names, each owned */
-    struct blob *value;     /* owned; of the attribute or else of `node`, as far as it has come */
-    size_t value_have;
+    /* A value that is waited for, as far as it has come. */
+    struct blob *value; /* owned; of the attribute, or else of `node`; NULL: it is packed */
+    uint8_t *value_to;  /* NULL: none is waited for */
+    size_t value_size, value_have;
     struct tree_node *unchecked[UNCHECKED_MAX]; /* linked last, a ring; NULL: none */
     size_t unchecked_at;                        /* the one linked longest ago */
     size_t record_have;
@@ -110,6 +112,7 @@ static bool check_rest(struct tree_loader *l)
 static bool node_step(struct tree_loader *l)
 {
     struct tree_node *n = l->node;
+    struct tree_extra *x = tnode_extra(n);
 
     if (l->xattrs_left > 0) {
         return true;
@@ -118,9 +121,9 @@ static bool node_step(struct tree_loader *l)
     digest_add_node(l->tree, n);
     l->linked = n;
     l->lock.session = 0;
-    if (n->extra != NULL && n->extra->life != LIFE_PERMANENT) {
-        n->extra->owned_next = l->ephemerals;
-        l->ephemerals = n;
+    if (x != NULL && x->life != LIFE_PERMANENT) {
+        x->owned_next = l->ephemerals;
+        l->ephemerals = x;
     }
     l->node = NULL;
     __builtin_prefetch(n->by_name.next);
@@ -134,6 +137,7 @@ static bool value_step(struct tree_loader *l)
     struct name xattr = l->xattr;
 
     l->value = NULL;
+    l->value_to = NULL;
     l->xattr.size = 0;
     if (xattr.size > 0) {
         bool good = xattr_load(l->node, xattr, value);
@@ -143,27 +147,31 @@ static bool value_step(struct tree_loader *l)
             return false;
         }
         l->xattrs_left--;
-    } else {
-        tnode_value_init(l->node, value);
+    } else if (value != NULL) {
+        struct tree_facts facts = tnode_facts(l->node);
+
+        tnode_value_set(l->node, &facts, value);
     }
     return node_step(l);
 }
 
-/* Gathers as many bytes, which follow. */
-static bool value_begin(struct tree_loader *l, uint32_t size)
+/* Gathers as many bytes, which follow: at `to`, or in a blob. */
+static bool value_begin(struct tree_loader *l, uint32_t size, uint8_t *to)
 {
     if (size == 0) {
         return value_step(l);
     }
-    l->value = blob_new_uninit(size);
+    l->value = to == NULL ? blob_new_uninit(size) : NULL;
+    l->value_to = to == NULL ? l->value->data : to;
+    l->value_size = size;
     l->value_have = 0;
     return true;
 }
 
 static bool root_fits(const struct tree_loader *l, const struct tree_node *n, uint64_t parent)
 {
-    return l->stage == STAGE_ROOT && parent == TREE_ROOT_ID && n->dir != NULL &&
-           n->name_size == 0 && n->cookie == 0;
+    return l->stage == STAGE_ROOT && parent == TREE_ROOT_ID && tnode_is_dir(n) &&
+           n->name_size == 0 && tnode_cookie(n) == 0;
 }
 
 /* Finds the parent, and whether the node can be linked below it, if its name is not taken. */
@@ -171,8 +179,9 @@ static bool node_fits(const struct tree_loader *l, const struct tree_node *n, ui
                       struct tree_node **ret_parent)
 {
     struct tree_node *dir = tnode_get(l->tree, parent);
+    uint64_t cookie = tnode_cookie(n);
 
-    if (l->stage != STAGE_NODES || dir == NULL || dir->dir == NULL) {
+    if (l->stage != STAGE_NODES || dir == NULL || !tnode_is_dir(dir)) {
         return false;
     }
     *ret_parent = dir;
@@ -181,26 +190,28 @@ static bool node_fits(const struct tree_loader *l, const struct tree_node *n, ui
     }
     tnode_child_expect(l->tree, dir, tree_node_name(n));
     if (name_is_data(tree_node_name(n))) {
-        return n->type == NODE_FILE && n->cookie == 0 && dir->dir->data == NULL &&
+        return n->type == NODE_FILE && cookie == 0 && dir->dir->data == NULL &&
                dir->dir->children.count == 0;
     }
-    return n->cookie > series_last_key(&dir->dir->children) && n->cookie <= dir->dir->create_count;
+    return cookie > series_last_key(&dir->dir->children) && cookie <= dir->dir->create_count;
 }
 
 static bool load_node(struct tree_loader *l, const uint8_t *body, size_t size)
 {
     struct record_node_links links;
-    struct tree_node *n = record_get_node(body, size, &links);
+    struct tree_node *n = record_get_node(&l->tree->slab, body, size, &links);
     struct tree_node *parent = n;
+    struct tree_facts f;
     bool fits;
 
     if (n == NULL) {
         return false;
     }
+    f = tnode_facts(n);
     fits = n->id == TREE_ROOT_ID ? root_fits(l, n, links.parent)
                                  : node_fits(l, n, links.parent, &parent);
-    if (!fits || n->id >= l->tree->node_id_next || n->czxid > n->mzxid ||
-        n->mzxid > l->tree->index || (n->extra != NULL && n->extra->fence > l->tree->index)) {
+    if (!fits || n->id >= l->tree->node_id_next || f.czxid > f.mzxid || f.mzxid > l->tree->index ||
+        (tnode_extra(n) != NULL && tnode_extra(n)->fence > l->tree->index)) {
         tnode_free(n);
         return false;
     }
@@ -208,7 +219,7 @@ static bool load_node(struct tree_loader *l, const uint8_t *body, size_t size)
     l->node = n;
     l->parent = parent;
     l->xattrs_left = links.xattr_count;
-    return value_begin(l, links.value_size);
+    return value_begin(l, links.value_size, links.value_to);
 }
 
 static bool load_xattr(struct tree_loader *l, const uint8_t *body, size_t size)
@@ -221,7 +232,7 @@ static bool load_xattr(struct tree_loader *l, const uint8_t *body, size_t size)
     }
     memcpy(l->xattr_name, name.bytes, name.size);
     l->xattr = (struct name){l->xattr_name, name.size};
-    return value_begin(l, value_size);
+    return value_begin(l, value_size, NULL);
 }
 
 static bool load_lock(struct tree_loader *l, const uint8_t *body, size_t size)
@@ -298,15 +309,14 @@ static bool load_outcome(struct tree_loader *l, const uint8_t *body, size_t size
 static bool ephemerals_link(struct tree_loader *l)
 {
     while (l->ephemerals != NULL) {
-        struct tree_node *n = l->ephemerals;
-        struct tree_extra *x = n->extra;
+        struct tree_extra *x = l->ephemerals;
         struct session *s = session_get(l->tree, x->owner);
 
         if (s == NULL) {
             return false;
         }
         l->ephemerals = x->owned_next;
-        life_set(n, s, (enum node_life)x->life, x->by_rule);
+        life_set(x->node, s, (enum node_life)x->life, x->by_rule);
     }
     return true;
 }
@@ -404,8 +414,8 @@ static bool take_record(struct tree_loader *l, struct cursor *piece)
 
 static bool take_value(struct tree_loader *l, struct cursor *piece)
 {
-    l->value_have += copy_in(piece, l->value->data + l->value_have, l->value->size - l->value_have);
-    return l->value_have < l->value->size || value_step(l);
+    l->value_have += copy_in(piece, l->value_to + l->value_have, l->value_size - l->value_have);
+    return l->value_have < l->value_size || value_step(l);
 }
 
 int tree_loader_feed(struct tree_loader *l, const void *bytes, size_t size)
@@ -414,7 +424,7 @@ int tree_loader_feed(struct tree_loader *l, const void *bytes, size_t size)
 
     while (cur_left(&piece) > 0) {
         if (l->stage >= STAGE_DONE ||
-            !(l->value != NULL ? take_value(l, &piece) : take_record(l, &piece))) {
+            !(l->value_to != NULL ? take_value(l, &piece) : take_record(l, &piece))) {
             l->stage = STAGE_FAILED;
             return ERR_CORRUPT;
         }

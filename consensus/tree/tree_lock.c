@@ -310,7 +310,7 @@ static int lock_ask(struct tree *t, struct tree_node *n, const struct holder_key
                     const struct request *q, struct reply *reply)
 {
     const struct lock *lock = &q->u.lock.lock;
-    struct tree_locks *l = n->extra != NULL ? n->extra->locks : NULL;
+    struct tree_locks *l = tnode_extra(n) != NULL ? tnode_extra(n)->locks : NULL;
     struct lock_holder *h = l != NULL ? locks_holder(l, key) : NULL;
     uint64_t since = h != NULL ? held_since(h, lock) : 0;
     bool queued = l != NULL && lock_obstacle(locks_world(l, lock->kind), h, lock, NULL) != NULL;
@@ -364,7 +364,7 @@ int apply_lock(struct tree *t, const struct txn *txn, struct txn_result *ret)
     if (!release) {
         return lock_ask(t, n, &key, q, &ret->reply);
     }
-    l = n->extra != NULL ? n->extra->locks : NULL;
+    l = tnode_extra(n) != NULL ? tnode_extra(n)->locks : NULL;
     ret->reply.u.lock.granted = false;
     ret->reply.u.lock.fence = 0;
     return l == NULL ? 0 : lock_release(t, l, locks_holder(l, &key), &q->u.lock.lock);
@@ -437,7 +437,7 @@ bool tree_lock_test(const struct tree *t, const struct tree_node *n, uint64_t se
                     const struct lock *lock, struct lock_entry *ret)
 {
     struct holder_key key = {session, lock->owner, (uint64_t)lock->kind};
-    struct tree_locks *l = n->extra != NULL ? n->extra->locks : NULL;
+    struct tree_locks *l = tnode_extra(n) != NULL ? tnode_extra(n)->locks : NULL;
     const struct node_lock *in_way;
 
     (void)t;

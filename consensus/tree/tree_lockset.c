@@ -19,7 +19,7 @@ struct lock_world *locks_world(struct tree_locks *l, enum lock_kind kind)
 
 struct tree_locks *locks_of(struct tree *t, struct tree_node *n)
 {
-    struct tree_extra *x = tnode_extra(n);
+    struct tree_extra *x = tnode_extra_need(n);
 
     if (x->locks == NULL) {
         x->locks = mem_zalloc(sizeof(*x->locks));
@@ -76,7 +76,7 @@ void locks_settle(struct tree *t, struct tree_locks *l)
         return;
     }
     DL_DELETE(t->locked, l);
-    l->node->extra->locks = NULL;
+    tnode_extra(l->node)->locks = NULL;
     locks_free(l);
 }
 
@@ -241,7 +241,7 @@ const struct node_lock *locks_after(const struct tree_locks *l, const struct nod
 
 void locks_drop(struct tree *t, struct tree_node *n)
 {
-    struct tree_locks *l = n->extra != NULL ? n->extra->locks : NULL;
+    struct tree_locks *l = tnode_extra(n) != NULL ? tnode_extra(n)->locks : NULL;
     const struct node_lock *at = NULL;
 
     while (l != NULL && (at = locks_after(l, at)) != NULL) {
@@ -251,7 +251,7 @@ void locks_drop(struct tree *t, struct tree_node *n)
 
 void locks_release(struct tree *t, struct tree_node *n)
 {
-    struct tree_locks *l = n->extra != NULL ? n->extra->locks : NULL;
+    struct tree_locks *l = tnode_extra(n) != NULL ? tnode_extra(n)->locks : NULL;
     struct lock_holder *h;
 
     if (l == NULL) {
@@ -264,7 +264,7 @@ void locks_release(struct tree *t, struct tree_node *n)
         DL_DELETE2(s->holders, h, of_prev, of_next);
     }
     DL_DELETE(t->locked, l);
-    n->extra->locks = NULL;
+    tnode_extra(n)->locks = NULL;
     locks_free(l);
 }
 
@@ -303,7 +303,7 @@ void lock_entry_fill(const struct tree_node *n, const struct node_lock *l, struc
 
 void tree_node_locks(const struct tree_node *n, tree_lock_fn fn, void *ctx)
 {
-    const struct tree_locks *l = n->extra != NULL ? n->extra->locks : NULL;
+    const struct tree_locks *l = tnode_extra(n) != NULL ? tnode_extra(n)->locks : NULL;
     const struct node_lock *at = NULL;
     struct lock_entry e;
 
@@ -379,11 +379,12 @@ bool locks_load(struct tree *t, struct tree_node *n, const struct lock_entry *e,
                 const struct lock_entry *before)
 {
     struct holder_key key = {e->session, e->lock.owner, (uint64_t)e->lock.kind};
-    bool fits = n->type == NODE_FILE && n->extra != NULL && e->session > 0 && e->index > 0 &&
-                e->index <= t->index && lock_is_sane(&e->lock) &&
-                (n->extra->locks == NULL || n->extra->locks->count < LOCKS_PER_NODE_MAX) &&
-                (before == NULL ||
-                 part_of(before->waiting, before->lock.kind) <= part_of(e->waiting, e->lock.kind));
+    bool fits =
+        n->type == NODE_FILE && tnode_extra(n) != NULL && e->session > 0 && e->index > 0 &&
+        e->index <= t->index && lock_is_sane(&e->lock) &&
+        (tnode_extra(n)->locks == NULL || tnode_extra(n)->locks->count < LOCKS_PER_NODE_MAX) &&
+        (before == NULL ||
+         part_of(before->waiting, before->lock.kind) <= part_of(e->waiting, e->lock.kind));
     struct tree_locks *l;
     struct lock_world *w;
     struct lock_holder *h;
@@ -397,7 +398,7 @@ bool locks_load(struct tree *t, struct tree_node *n, const struct lock_entry *e,
     if (h == NULL) {
         h = locks_holder_add(l, &key, NULL);
     }
-    if (!e->waiting && held_fits(w, h, &e->lock, e->index, n->extra)) {
+    if (!e->waiting && held_fits(w, h, &e->lock, e->index, tnode_extra(n))) {
         locks_hold(t, h, &e->lock, e->index);
         return true;
     }
@@ -452,7 +453,7 @@ static void audit_lock(const struct tree *t, struct tree_locks *locks, const str
         CHECK(l->holder->asked == l);
         CHECK(in_way != NULL); /* or it would have been granted */
     } else {
-        CHECK(l->index <= locks->node->extra->fence);
+        CHECK(l->index <= tnode_extra(locks->node)->fence);
         CHECK(in_way == NULL || in_way->waiting);
     }
 }
@@ -474,7 +475,7 @@ static void audit_world(const struct lock_world *w)
 
 uint64_t locks_audit(const struct tree *t, const struct tree_node *n)
 {
-    struct tree_locks *locks = n->extra != NULL ? n->extra->locks : NULL;
+    struct tree_locks *locks = tnode_extra(n) != NULL ? tnode_extra(n)->locks : NULL;
     const struct node_lock *l = NULL;
     uint64_t digest = 0;
     uint32_t count = 0;

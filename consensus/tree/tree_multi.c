@@ -30,7 +30,7 @@ static int walk(const struct tree *t, struct name path, struct place *ret)
         if (path.bytes[i] != '/') {
             continue;
         }
-        if (dir->dir == NULL) {
+        if (!tnode_is_dir(dir)) {
             return ERR_NOTDIR;
         }
         dir = tnode_child(t, dir, (struct name){path.bytes + at, i - at});
@@ -40,7 +40,7 @@ static int walk(const struct tree *t, struct name path, struct place *ret)
         at = i + 1;
     }
     *ret = (struct place){dir, {path.bytes + at, path.size - at}};
-    return dir->dir == NULL ? ERR_NOTDIR : 0;
+    return !tnode_is_dir(dir) ? ERR_NOTDIR : 0;
 }
 
 static int find(const struct tree *t, struct name path, struct tree_node **ret)
@@ -67,7 +67,7 @@ static int find_version(const struct tree *t, const struct txn_step *s, struct t
 {
     int err = find(t, s->path, ret);
 
-    if (err == 0 && s->version != VERSION_ANY && s->version != (*ret)->version) {
+    if (err == 0 && s->version != VERSION_ANY && s->version != tnode_facts(*ret).version) {
         err = ERR_VERSION;
     }
     return err;
@@ -75,7 +75,7 @@ static int find_version(const struct tree *t, const struct txn_step *s, struct t
 
 static struct txn_outcome outcome_of(struct tree *t, const struct tree_node *n)
 {
-    return (struct txn_outcome){n->id, n->version, results_name(t, tree_node_name(n))};
+    return (struct txn_outcome){n->id, tnode_facts(n).version, results_name(t, tree_node_name(n))};
 }
 
 /* Carries out one operation of the transaction. */
@@ -185,7 +185,7 @@ static int step_delete(struct tree *t, const struct txn *txn, const struct txn_s
     was = outcome_of(t, n);
     r.u.remove.dir = n->parent->id;
     r.u.remove.name = tree_node_name(n);
-    r.u.remove.flags = n->dir != NULL ? REMOVE_DIR : 0;
+    r.u.remove.flags = tnode_is_dir(n) ? REMOVE_DIR : 0;
     err = run(t, txn, r);
     if (err == 0) {
         *ret = was;

@@ -13,9 +13,8 @@
 
 void subtree_usage(const struct tree_node *n, uint64_t *ret_nodes, uint64_t *ret_bytes)
 {
-    *ret_nodes = 1 + (n->dir != NULL ? n->dir->nodes : 0);
-    *ret_bytes = (n->value != NULL ? n->value->size : 0) + xattrs_size(n) +
-                 (n->dir != NULL ? n->dir->bytes : 0);
+    *ret_nodes = 1 + (tnode_is_dir(n) ? n->dir->nodes : 0);
+    *ret_bytes = tnode_value_size(n) + xattrs_size(n) + (tnode_is_dir(n) ? n->dir->bytes : 0);
 }
 
 void usage_add(struct tree_node *dir, uint64_t nodes, uint64_t bytes)
@@ -56,8 +55,8 @@ int quota_check(const struct tree *t, const struct tree_node *dir, const struct 
 
 bool quota_is_set(const struct tree_node *n)
 {
-    return n->dir != NULL && (n->dir->settings.quota_nodes != QUOTA_NONE ||
-                              n->dir->settings.quota_bytes != QUOTA_NONE);
+    return tnode_is_dir(n) && (n->dir->settings.quota_nodes != QUOTA_NONE ||
+                               n->dir->settings.quota_bytes != QUOTA_NONE);
 }
 
 /* A number above 0, or "-". Moves *at behind it. */

@@ -127,34 +127,35 @@ static void put_extra(uint8_t **at, const struct tree_extra *x)
 
 size_t record_put_node(const struct tree_node *n, uint8_t *to)
 {
+    const struct tree_facts f = tnode_facts(n);
     uint8_t *at = to + RECORD_HEAD_SIZE;
 
     put_u8(&at, n->type);
     put_text(&at, tnode_name(n), n->name_size);
     put_u64(&at, n->id);
     put_u64(&at, n->parent->id);
-    put_u64(&at, n->cookie);
-    put_u64(&at, n->version);
+    put_u64(&at, f.cookie);
+    put_u64(&at, f.version);
     put_u64(&at, tnode_aversion(n));
-    put_u64(&at, n->czxid);
-    put_u64(&at, n->mzxid);
-    put_i64(&at, n->atime_ns);
-    put_i64(&at, n->mtime_ns);
-    put_i64(&at, n->ctime_ns);
-    put_u32(&at, n->uid);
-    put_u32(&at, n->gid);
+    put_u64(&at, f.czxid);
+    put_u64(&at, f.mzxid);
+    put_i64(&at, f.atime_ns);
+    put_i64(&at, f.mtime_ns);
+    put_i64(&at, f.ctime_ns);
+    put_u32(&at, f.uid);
+    put_u32(&at, f.gid);
     put_u16(&at, n->mode);
-    if (n->dir != NULL) {
+    if (tnode_is_dir(n)) {
         put_u64(&at, n->dir->create_count);
         put_u64(&at, n->dir->cversion);
         put_u64(&at, n->dir->pzxid);
     }
-    if (n->extra != NULL) {
-        put_extra(&at, n->extra);
+    if (tnode_extra(n) != NULL) {
+        put_extra(&at, tnode_extra(n));
     } else {
         put_u8(&at, 0);
     }
-    put_u32(&at, n->value != NULL ? n->value->size : 0);
+    put_u32(&at, tnode_value_size(n));
     return record_close(to, RECORD_NODE, at);
 }
 
@@ -325,9 +326,9 @@ bool record_get_head(const uint8_t *body, size_t size, struct tree *t)
 }
 
 /* Marks and what they say; what is not there is no mark. */
-static bool get_extra(struct cursor *c, struct tree_node *n, uint32_t *ret_xattr_count)
+static bool get_extra(struct cursor *c, enum node_type type, struct name name, struct tree_extra *x,
+                      uint32_t *ret_xattr_count)
 {
-    struct tree_extra *x;
     uint16_t count = 0;
     uint8_t marks;
 
@@ -339,7 +340,6 @@ static bool get_extra(struct cursor *c, struct tree_node *n, uint32_t *ret_xattr
     if (marks == 0) {
         return true;
     }
-    x = tnode_extra(n);
     x->by_rule = (marks & MARK_BY_RULE) != 0;
     if ((marks & MARK_EPHEMERAL) != 0 &&
         (!cur_u8(c, &x->life) || x->life < LIFE_SESSION || x->life > LIFE_OPEN ||
@@ -353,27 +353,36 @@ static bool get_extra(struct cursor *c, struct tree_node *n, uint32_t *ret_xattr
         return false;
     }
     *ret_xattr_count = count;
-    return life_check(tree_node_name(n), (enum node_type)n->type, (enum node_life)x->life) == 0 &&
-           (x->fence == 0 || n->type == NODE_FILE);
+    return life_check(name, type, (enum node_life)x->life) == 0 &&
+           (x->fence == 0 || type == NODE_FILE);
 }
 
-/* Everything behind the name. */
-static bool get_node_rest(struct cursor *c, struct tree_node *n, struct record_node_links *ret)
-{
-    uint64_t aversion = 0;
-    bool good = cur_u64(c, &n->id) && cur_u64(c, &ret->parent) && cur_u64(c, &n->cookie) &&
-                cur_u64(c, &n->version) && cur_u64(c, &aversion) && cur_u64(c, &n->czxid) &&
-                cur_u64(c, &n->mzxid) && get_i64(c, &n->atime_ns) && get_i64(c, &n->mtime_ns) &&
-                get_i64(c, &n->ctime_ns) && cur_u32(c, &n->uid) && cur_u32(c, &n->gid) &&
-                cur_u16(c, &n->mode);
+/* What a record says of a node, before there is one. */
+struct node_said {
+    enum node_type type;
+    struct name name;
+    uint64_t id;
+    uint16_t mode;
+    struct tree_facts facts;
+    struct tree_extra extra;                /* aversion, life and fence */
+    uint64_t create_count, cversion, pzxid; /* of a directory */
+};
 
-    tnode_aversion_set(n, aversion);
-    if (good && n->dir != NULL) {
-        good = cur_u64(c, &n->dir->create_count) && cur_u64(c, &n->dir->cversion) &&
-               cur_u64(c, &n->dir->pzxid);
+/* Everything behind the name. */
+static bool get_node_rest(struct cursor *c, struct node_said *n, struct record_node_links *ret)
+{
+    struct tree_facts *f = &n->facts;
+    bool good = cur_u64(c, &n->id) && cur_u64(c, &ret->parent) && cur_u64(c, &f->cookie) &&
+                cur_u64(c, &f->version) && cur_u64(c, &n->extra.aversion) &&
+                cur_u64(c, &f->czxid) && cur_u64(c, &f->mzxid) && get_i64(c, &f->atime_ns) &&
+                get_i64(c, &f->mtime_ns) && get_i64(c, &f->ctime_ns) && cur_u32(c, &f->uid) &&
+                cur_u32(c, &f->gid) && cur_u16(c, &n->mode);
+
+    if (good && n->type == NODE_DIR) {
+        good = cur_u64(c, &n->create_count) && cur_u64(c, &n->cversion) && cur_u64(c, &n->pzxid);
     }
-    return good && get_extra(c, n, &ret->xattr_count) && cur_u32(c, &ret->value_size) &&
-           cur_left(c) == 0 && n->version > 0 && n->mode <= 07777;
+    return good && get_extra(c, n->type, n->name, &n->extra, &ret->xattr_count) &&
+           cur_u32(c, &ret->value_size) && cur_left(c) == 0 && f->version > 0 && n->mode <= 07777;
 }
 
 static bool value_size_fits(enum node_type type, uint32_t size)
@@ -388,25 +397,52 @@ static bool value_size_fits(enum node_type type, uint32_t size)
     }
 }
 
-struct tree_node *record_get_node(const uint8_t *body, size_t size, struct record_node_links *ret)
+static struct tree_node *node_make(struct slab *slab, const struct node_said *said,
+                                   struct record_node_links *links)
+{
+    const struct tree_extra *e = &said->extra;
+    uint32_t packed_size = links->value_size <= VALUE_PACKED_SIZE_MAX ? links->value_size : 0;
+    struct tree_node *n =
+        tnode_new_full(slab, said->type, said->name, &said->facts, packed_size, &links->value_to);
+
+    if (packed_size == 0) {
+        links->value_to = NULL;
+    }
+    n->id = said->id;
+    n->mode = said->mode;
+    if (said->type == NODE_DIR) {
+        n->dir->create_count = said->create_count;
+        n->dir->cversion = said->cversion;
+        n->dir->pzxid = said->pzxid;
+    }
+    if (e->aversion != 0 || e->life != LIFE_PERMANENT || e->fence != 0) {
+        struct tree_extra *x = tnode_extra_need(n);
+
+        x->aversion = e->aversion;
+        x->owner = e->owner;
+        x->life = e->life;
+        x->by_rule = e->by_rule;
+        x->fence = e->fence;
+    }
+    return n;
+}
+
+struct tree_node *record_get_node(struct slab *slab, const uint8_t *body, size_t size,
+                                  struct record_node_links *ret)
 {
     struct cursor c = cur_make(body, size);
-    struct record_node_links links;
-    struct tree_node *n;
-    struct name name;
+    struct node_said n = {0};
     uint8_t type;
 
-    if (!cur_u8(&c, &type) || !type_is_known(type) || !get_text(&c, &name)) {
+    if (!cur_u8(&c, &type) || !type_is_known(type) || !get_text(&c, &n.name)) {
         return NULL;
     }
-    n = tnode_new((enum node_type)type, name);
-    if (!get_node_rest(&c, n, &links) || !value_size_fits((enum node_type)type, links.value_size) ||
-        (n->id != TREE_ROOT_ID && name_check(name.bytes, name.size) != 0)) {
-        tnode_free(n);
+    n.type = (enum node_type)type;
+    if (!get_node_rest(&c, &n, ret) || !value_size_fits(n.type, ret->value_size) ||
+        (n.id != TREE_ROOT_ID && name_check(n.name.bytes, n.name.size) != 0)) {
         return NULL;
     }
-    *ret = links;
-    return n;
+    return node_make(slab, &n, ret);
 }
 
 bool record_get_xattr(const uint8_t *body, size_t size, struct name *ret, uint32_t *ret_value_size)

@@ -64,10 +64,10 @@ static bool is_exchange(const struct rename *r)
 /* Whether what is at the new name can be replaced by what is moved there. */
 static int replace_check(const struct rename *r)
 {
-    if (r->moved->dir == NULL) {
-        return r->other->dir != NULL ? ERR_ISDIR : 0;
+    if (!tnode_is_dir(r->moved)) {
+        return tnode_is_dir(r->other) ? ERR_ISDIR : 0;
     }
-    if (r->other->dir == NULL) {
+    if (!tnode_is_dir(r->other)) {
         return ERR_NOTDIR;
     }
     return r->other->dir->children.live > 0 ? ERR_NOTEMPTY : 0;
@@ -76,7 +76,7 @@ static int replace_check(const struct rename *r)
 /* ".data" stays where it is, and only a file that stays can become it. */
 static int data_check(const struct rename *r)
 {
-    const struct tree_extra *x = r->moved->extra;
+    const struct tree_extra *x = tnode_extra(r->moved);
     bool stays = x == NULL || x->by_rule;
 
     if (tnode_is_data(r->moved) || (is_exchange(r) && name_is_data(r->to_name))) {
@@ -189,12 +189,16 @@ static void dirs_add(struct tree *t, const struct rename *r)
  * ephemeral is published by this, and stays. */
 static void settle(struct tree *t, struct tree_node *n, struct tree_node *dir, struct name name)
 {
-    if (n->extra != NULL && n->extra->by_rule && !BUG(X33_RULE_STAYS)) {
+    struct tree_facts f;
+
+    if (tnode_extra(n) != NULL && tnode_extra(n)->by_rule && !BUG(X33_RULE_STAYS)) {
         life_clear(t, n);
     }
     tnode_name_set(n, name);
-    n->cookie = ++dir->dir->create_count;
-    n->ctime_ns = t->time_ns;
+    f = tnode_facts(n);
+    f.cookie = ++dir->dir->create_count;
+    f.ctime_ns = t->time_ns;
+    tnode_facts_set(n, &f);
     tree_place(t, dir, n);
     digest_add_node(t, n);
 }
@@ -241,19 +245,22 @@ static void rename_move(struct tree *t, const struct txn *txn, const struct rena
 /* `n` takes what `gone` held, which is unlinked by now and keeps its memory. */
 static void merge_take(struct tree *t, struct tree_node *n, struct tree_node *gone)
 {
+    const struct tree_facts from = tnode_facts(gone);
+    struct tree_facts f = tnode_facts(n);
+
     digest_drop_node(t, n);
-    tree_value_set(t, n, blob_ref(gone->value));
+    f.uid = from.uid;
+    f.gid = from.gid;
+    f.atime_ns = from.atime_ns;
+    f.mtime_ns = from.mtime_ns;
+    f.ctime_ns = t->time_ns;
+    f.mzxid = t->index;
+    f.version++;
+    tree_value_set(t, n, &f, tnode_value(gone));
     if ((xattrs_count(n) > 0 || xattrs_count(gone) > 0) && !BUG(X36_MERGE_KEEPS_ATTRIBUTES)) {
         xattrs_move(t, n, gone);
     }
-    n->uid = gone->uid;
-    n->gid = gone->gid;
     n->mode = gone->mode;
-    n->atime_ns = gone->atime_ns;
-    n->mtime_ns = gone->mtime_ns;
-    n->ctime_ns = t->time_ns;
-    n->mzxid = t->index;
-    n->version++;
     tnode_aversion_set(n, tnode_aversion(n) + 1);
     digest_add_node(t, n);
 }

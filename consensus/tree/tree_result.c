@@ -186,9 +186,9 @@ struct event *results_change(struct tree *t, const struct txn *txn, const struct
     };
     tree_node_attr(n, &e->attr);
     if ((kind == CHANGE_CREATE || kind == CHANGE_SET) && n->type == NODE_FILE &&
-        (n->value == NULL || n->value->size <= EVENT_VALUE_SIZE_MAX)) {
+        tnode_value_size(n) <= EVENT_VALUE_SIZE_MAX) {
         e->has_value = true;
-        e->value = blob_ref(n->value);
+        e->value = tnode_value(n);
     }
     return e;
 }

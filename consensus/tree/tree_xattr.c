@@ -52,7 +52,7 @@ static int name_allowed(const struct tree_node *n, struct name name)
     if (memchr(name.bytes, '\0', name.size) != NULL) {
         return ERR_INVAL;
     }
-    if (name_begins(name, RESERVED) && (setting_of(name) == SETTING_NONE || n->dir == NULL)) {
+    if (name_begins(name, RESERVED) && (setting_of(name) == SETTING_NONE || !tnode_is_dir(n))) {
         return ERR_PERM;
     }
     return 0;
@@ -151,7 +151,7 @@ static uint64_t xattr_hash(const struct xattr *a)
 /* Puts a new attribute at its place; takes over one reference of the value. */
 static void xattr_insert(struct tree_node *n, uint32_t at, struct name name, struct blob *value)
 {
-    struct tree_extra *extra = tnode_extra(n);
+    struct tree_extra *extra = tnode_extra_need(n);
     struct tree_xattrs *x = extra->xattrs;
     uint32_t count = x != NULL ? x->count : 0;
     struct xattr *a;
@@ -179,7 +179,7 @@ static void xattr_done(struct xattr *a)
 
 static void xattr_delete(struct tree_node *n, uint32_t at)
 {
-    struct tree_xattrs *x = n->extra->xattrs;
+    struct tree_xattrs *x = tnode_extra(n)->xattrs;
     struct xattr *a = &x->list[at];
 
     x->size -= a->name.size + value_size(a->value);
@@ -189,7 +189,7 @@ static void xattr_delete(struct tree_node *n, uint32_t at)
     memmove(a, a + 1, (x->count - at) * sizeof(*a));
     if (x->count == 0) {
         mem_free(x);
-        n->extra->xattrs = NULL;
+        tnode_extra(n)->xattrs = NULL;
     }
 }
 
@@ -203,29 +203,32 @@ void xattrs_free(struct tree_xattrs *x)
 
 uint32_t xattrs_size(const struct tree_node *n)
 {
-    return n->extra != NULL && n->extra->xattrs != NULL ? n->extra->xattrs->size : 0;
+    return tnode_extra(n) != NULL && tnode_extra(n)->xattrs != NULL ? tnode_extra(n)->xattrs->size
+                                                                    : 0;
 }
 
 uint32_t xattrs_count(const struct tree_node *n)
 {
-    return n->extra != NULL && n->extra->xattrs != NULL ? n->extra->xattrs->count : 0;
+    return tnode_extra(n) != NULL && tnode_extra(n)->xattrs != NULL ? tnode_extra(n)->xattrs->count
+                                                                    : 0;
 }
 
 uint64_t xattrs_hash(const struct tree_node *n)
 {
-    return n->extra != NULL && n->extra->xattrs != NULL ? n->extra->xattrs->hash : 0;
+    return tnode_extra(n) != NULL && tnode_extra(n)->xattrs != NULL ? tnode_extra(n)->xattrs->hash
+                                                                    : 0;
 }
 
 bool xattr_load(struct tree_node *n, struct name name, struct blob *value)
 {
     struct blob *kept = value_size(value) > 0 ? value : NULL;
     uint32_t at = xattrs_count(n);
-    bool rises = at == 0 || name_compare(n->extra->xattrs->list[at - 1].name, name) < 0;
+    bool rises = at == 0 || name_compare(tnode_extra(n)->xattrs->list[at - 1].name, name) < 0;
     struct tree_settings none;
 
     if (name_allowed(n, name) != 0 || !rises || at >= XATTRS_MAX ||
         xattrs_size(n) + name.size + value_size(value) > XATTRS_SIZE_MAX ||
-        settings_set(n->dir != NULL ? &n->dir->settings : &none, name, value) != 0) {
+        settings_set(tnode_is_dir(n) ? &n->dir->settings : &none, name, value) != 0) {
         return false;
     }
     xattr_insert(n, at, name, blob_ref(kept));
@@ -234,13 +237,13 @@ bool xattr_load(struct tree_node *n, struct name name, struct blob *value)
 
 void xattrs_move(struct tree *t, struct tree_node *to, struct tree_node *from)
 {
-    struct tree_xattrs *had = tnode_extra(to)->xattrs;
+    struct tree_xattrs *had = tnode_extra_need(to)->xattrs;
     uint64_t more = (uint64_t)xattrs_size(from) - xattrs_size(to);
 
     journal_xattrs(t, to, from);
     usage_add(to->parent, 0, more);
-    to->extra->xattrs = tnode_extra(from)->xattrs;
-    from->extra->xattrs = had;
+    tnode_extra(to)->xattrs = tnode_extra_need(from)->xattrs;
+    tnode_extra(from)->xattrs = had;
 }
 
 /* --- the operation --- */
@@ -273,11 +276,11 @@ static int setxattr_find(const struct tree *t, const struct request *r, struct x
     if (err != 0) {
         return err;
     }
-    op.at = place_of(n->extra != NULL ? n->extra->xattrs : NULL, op.name, &op.found);
+    op.at = place_of(tnode_extra(n) != NULL ? tnode_extra(n)->xattrs : NULL, op.name, &op.found);
     if (op.found) {
-        op.size_before = op.name.size + value_size(n->extra->xattrs->list[op.at].value);
+        op.size_before = op.name.size + value_size(tnode_extra(n)->xattrs->list[op.at].value);
     }
-    if (n->dir != NULL) {
+    if (tnode_is_dir(n)) {
         op.settings = n->dir->settings;
     }
     if (r->u.setxattr.flags & SETXATTR_REMOVE) {
@@ -297,7 +300,7 @@ static int setxattr_check(const struct tree *t, const struct xattr_op *op, uint3
 {
     const struct tree_node *n = op->n;
 
-    if (n->dir != NULL &&
+    if (tnode_is_dir(n) &&
         (n->dir->bytes > op->settings.quota_bytes || n->dir->nodes > op->settings.quota_nodes)) {
         return ERR_QUOTA;
     }
@@ -322,6 +325,7 @@ static int setxattr_check(const struct tree *t, const struct xattr_op *op, uint3
 static void setxattr_carry_out(struct tree *t, const struct xattr_op *op)
 {
     struct tree_node *n = op->n;
+    struct tree_facts f = tnode_facts(n);
 
     digest_drop_node(t, n);
     if (op->found) {
@@ -330,7 +334,7 @@ static void setxattr_carry_out(struct tree *t, const struct xattr_op *op)
     if (op->size > 0) {
         xattr_insert(n, op->at, op->name, blob_ref(op->value));
     }
-    if (n->dir != NULL) {
+    if (tnode_is_dir(n)) {
         t->quota_count -= quota_is_set(n);
         n->dir->settings = op->settings;
         t->quota_count += quota_is_set(n);
@@ -339,7 +343,8 @@ static void setxattr_carry_out(struct tree *t, const struct xattr_op *op)
         usage_add(n->parent, 0, (uint64_t)op->size - op->size_before);
     }
     tnode_aversion_set(n, tnode_aversion(n) + 1);
-    n->ctime_ns = t->time_ns;
+    f.ctime_ns = t->time_ns;
+    tnode_facts_set(n, &f);
     digest_add_node(t, n);
 }
 
@@ -355,7 +360,8 @@ int apply_setxattr(struct tree *t, const struct txn *txn, struct txn_result *ret
     if (err != 0) {
         return err;
     }
-    same = op.found && op.size > 0 && same_value(op.n->extra->xattrs->list[op.at].value, op.value);
+    same = op.found && op.size > 0 &&
+           same_value(tnode_extra(op.n)->xattrs->list[op.at].value, op.value);
     if (!same) {
         setxattr_carry_out(t, &op);
         results_change(t, txn, op.n, CHANGE_SETATTR);
@@ -367,15 +373,16 @@ int apply_setxattr(struct tree *t, const struct txn *txn, struct txn_result *ret
 void tree_node_xattrs(const struct tree_node *n, struct reply *ret)
 {
     uint32_t count = xattrs_count(n);
-    uint64_t fence = n->extra != NULL ? n->extra->fence : 0;
+    uint64_t fence = tnode_extra(n) != NULL ? tnode_extra(n)->fence : 0;
+    uint64_t czxid = tnode_facts(n).czxid;
 
     tree_node_attr(n, &ret->u.xattrs.attr);
-    ret->u.xattrs.fence = fence > n->czxid ? fence : n->czxid;
-    ret->u.xattrs.nodes = n->dir != NULL ? n->dir->nodes : 0;
-    ret->u.xattrs.bytes = n->dir != NULL ? n->dir->bytes : 0;
+    ret->u.xattrs.fence = fence > czxid ? fence : czxid;
+    ret->u.xattrs.nodes = tnode_is_dir(n) ? n->dir->nodes : 0;
+    ret->u.xattrs.bytes = tnode_is_dir(n) ? n->dir->bytes : 0;
     ret->u.xattrs.count = count;
     ret->u.xattrs.list =
-        count > 0 ? mem_dup(n->extra->xattrs->list, count * sizeof(struct xattr)) : NULL;
+        count > 0 ? mem_dup(tnode_extra(n)->xattrs->list, count * sizeof(struct xattr)) : NULL;
 }
 
 bool xattrs_are_sound(const struct tree_node *n)
@@ -385,7 +392,7 @@ bool xattrs_are_sound(const struct tree_node *n)
     uint64_t hash = 0;
 
     for (uint32_t i = 0; i < xattrs_count(n); i++) {
-        const struct xattr *a = &n->extra->xattrs->list[i];
+        const struct xattr *a = &tnode_extra(n)->xattrs->list[i];
 
         if (name_allowed(n, a->name) != 0 || (i > 0 && name_compare(a[-1].name, a->name) >= 0) ||
             settings_set(&said, a->name, a->value) != 0) {
@@ -396,7 +403,7 @@ bool xattrs_are_sound(const struct tree_node *n)
     }
     return size == xattrs_size(n) && hash == xattrs_hash(n) && size <= XATTRS_SIZE_MAX &&
            xattrs_count(n) <= XATTRS_MAX &&
-           (n->dir == NULL || (said.rule == n->dir->settings.rule &&
-                               said.quota_bytes == n->dir->settings.quota_bytes &&
-                               said.quota_nodes == n->dir->settings.quota_nodes));
+           (!tnode_is_dir(n) || (said.rule == n->dir->settings.rule &&
+                                 said.quota_bytes == n->dir->settings.quota_bytes &&
+                                 said.quota_nodes == n->dir->settings.quota_nodes));
 }

@@ -69,6 +69,9 @@ static void grows_by_one_value(bool refused, bool history)
     cr_assert_eq(world_attr(&w, f).size, refused ? FILE_SIZE : FILE_SIZE + STEPS);
     cr_assert_eq(tree_past_get(w.tree, before, f, &past), history ? 0 : ERR_COMPACTED);
     cr_assert(!history || (past.attr.size == FILE_SIZE && past.value == set.u.set.value));
+    if (history) {
+        blob_unref(past.value);
+    }
     blob_unref(set.u.set.value);
     world_done(&w);
 }

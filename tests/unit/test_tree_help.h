@@ -172,9 +172,11 @@ static inline struct attr world_attr(const struct world *w, uint64_t id)
 static inline bool world_value_is(const struct world *w, uint64_t id, const char *bytes,
                                   size_t size)
 {
-    const struct blob *b = tree_node_value(tree_node(w->tree, id));
+    struct blob *b = tree_node_value(tree_node(w->tree, id));
+    bool same = b == NULL ? size == 0 : b->size == size && memcmp(b->data, bytes, size) == 0;
 
-    return b == NULL ? size == 0 : b->size == size && memcmp(b->data, bytes, size) == 0;
+    blob_unref(b);
+    return same;
 }
 
 static inline struct buf image_of_world(const struct tree *t) /* buf_done() */
