@@ -6,6 +6,9 @@
 #include "call.h"
 #include "replay_int.h"
 
+/* Above the ids of nodes, below those of local files (local.h). */
+#define STAND_IN_ID_MIN (UINT64_C(1) << 61)
+
 /* The directory and job that the request belongs to; NULL if it is not a helper's. */
 static struct replay_dir *dir_of(struct mount *m, fuse_req_t req)
 {
@@ -24,12 +27,44 @@ static bool is_target_name(const struct replay_job *j, fuse_ino_t parent, const 
     return j->to_dir != NULL && parent == j->to_dir->id && strcmp(name, j->to_name) == 0;
 }
 
+/* Not where the job leaves it: another change, whose job is yet to come, has taken it on. */
+static bool has_moved_on(const struct replay_job *j, const struct inode *i)
+{
+    if (j->kind == REPLAY_MOVE && i == j->node) {
+        return i->parent != j->to_dir || strcmp(i->name, j->to_name) != 0;
+    }
+    return (i == j->other || (j->kind == REPLAY_CREATE && i == j->node)) &&
+           (i->parent != j->dir->inode || strcmp(i->name, j->name) != 0);
+}
+
+/* The kernel has a directory in one place only, and no look can take it to another one while any
+ * rename in the mount is under way: ESTALE. So a directory that is somewhere else already, where
+ * others may look at it or rename it, is not brought back to a place that it has left. Something
+ * that stands for it makes the journey, under an id of its own that nobody is given but a helper.
+ */
+static void reply_stand_in(fuse_req_t req, const struct replay_job *j, const struct inode *i)
+{
+    struct fuse_entry_param e = {
+        .ino = STAND_IN_ID_MIN + 2 * j->number + (i == j->other ? 1 : 0),
+        .generation = 1,
+        .attr_timeout = CACHE_TIMEOUT_S,
+    };
+
+    attr_to_stat(&i->attr, &e.attr);
+    e.attr.st_ino = i->id;
+    (void)fuse_reply_entry(req, &e); /* what the kernel has of it counts for nothing */
+}
+
 /* The job's name may be one that the node has had. */
-static void reply_entry(struct mount *m, fuse_req_t req, struct inode *i, fuse_ino_t parent,
-                        const char *name)
+static void reply_entry(struct mount *m, fuse_req_t req, const struct replay_job *j,
+                        struct inode *i, fuse_ino_t parent, const char *name)
 {
     struct fuse_entry_param e;
 
+    if (inode_is_dir(i) && has_moved_on(j, i)) {
+        reply_stand_in(req, j, i);
+        return;
+    }
     inode_entry(m, i, &e);
     e.attr.st_nlink = i->attr.nlink; /* of a node that is gone: as it was */
     if (i->parent == NULL || i->parent->id != parent || strcmp(i->name, name) != 0 ||
@@ -89,7 +124,7 @@ bool replay_serve_lookup(struct mount *m, fuse_req_t req, fuse_ino_t parent, con
     }
     i = find(d->jobs, parent, name);
     if (i != NULL) {
-        reply_entry(m, req, i, parent, name);
+        reply_entry(m, req, d->jobs, i, parent, name);
     } else {
         op_refuse(req, ENOENT);
     }
@@ -177,7 +212,7 @@ bool replay_serve_make(struct mount *m, fuse_req_t req, fuse_ino_t parent, const
         return true;
     }
     d->jobs->answered = true;
-    reply_entry(m, req, d->jobs->node, parent, name);
+    reply_entry(m, req, d->jobs, d->jobs->node, parent, name);
     return true;
 }
 

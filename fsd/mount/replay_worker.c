@@ -11,12 +11,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "msg.h"
 #include "times.h"
 
-enum { MOVE_TRIES_MAX = 5 };
+enum { MOVE_TRIES_MAX = 8 };
 
 struct place {
     const char *mountpoint;
@@ -128,22 +129,32 @@ static void close_dir_of(int root, int dir)
     }
 }
 
-/* The kernel may know a directory under its new name already. Looking at the old one first takes it
- * back there, which rename() itself could not do with the locks it holds; someone else may look at
- * the new name in between, so that is tried a few times. */
+/* Takes a directory that the kernel knows under its new name away from there, which rename() itself
+ * cannot do with the locks it holds. At first by looking at the new name: the mount says that it is
+ * not there yet, and the kernel forgets it. One that somebody has open cannot be forgotten. It goes
+ * back to the old name, by a look at that; the last resort, because until it is renamed others who
+ * rename it get the same error. */
+static void make_way(int from, const char *name, int to, const char *to_name, int tries)
+{
+    struct timespec pause = {.tv_nsec = 1000000L << tries};
+    struct stat st;
+
+    (void)fstatat(to, to_name, &st, AT_SYMLINK_NOFOLLOW);
+    if (tries > 0) {
+        (void)nanosleep(&pause, NULL); /* another rename may be in the way */
+        (void)fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW);
+    }
+}
+
 static int repeat_move(int from, const char *name, int to, const char *to_name,
                        const struct replay_order *o)
 {
-    int result = -1;
+    unsigned flags = o->exchange ? RENAME_EXCHANGE : 0;
+    int result = renameat2(from, name, to, to_name, flags);
 
-    for (int n = 0; n < MOVE_TRIES_MAX; n++) {
-        struct stat st;
-
-        (void)fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW);
-        result = renameat2(from, name, to, to_name, o->exchange ? RENAME_EXCHANGE : 0);
-        if (result == 0 || errno != ESTALE) {
-            break;
-        }
+    for (int n = 0; n < MOVE_TRIES_MAX && result != 0 && errno == ESTALE; n++) {
+        make_way(from, name, to, to_name, n);
+        result = renameat2(from, name, to, to_name, flags);
     }
     return result;
 }

@@ -156,6 +156,17 @@ class Flag:
         return os.path.exists(self.path)
 
 
+def replay_helpers_of(pid):
+    """Process ids of the helpers of a mount."""
+    with open(f"/proc/{pid}/task/{pid}/children") as f:
+        children = [int(child) for child in f.read().split()]
+
+    def is_helper(child):
+        with open(f"/proc/{child}/cmdline", "rb") as f:
+            return b"--replay-helper" in f.read()
+    return [child for child in children if is_helper(child)]
+
+
 class Ensemble:
     def __init__(self, members=3):
         self.members = members
@@ -206,14 +217,7 @@ class Ensemble:
 
     def replay_helpers(self, n):
         """Process ids of mount n's."""
-        pid = self.pid("zabfs", n)
-        with open(f"/proc/{pid}/task/{pid}/children") as f:
-            children = [int(child) for child in f.read().split()]
-
-        def is_helper(child):
-            with open(f"/proc/{child}/cmdline", "rb") as f:
-                return b"--replay-helper" in f.read()
-        return [child for child in children if is_helper(child)]
+        return replay_helpers_of(self.pid("zabfs", n))
 
     # --- places
 
