@@ -24,6 +24,7 @@ struct subscription {
 };
 
 struct interest {
+    struct slab slab; /* of what is in the tables */
     struct table pairs;
     struct table sessions;
     struct table dirs;
@@ -50,9 +51,9 @@ struct interest *interest_new(void)
 {
     struct interest *in = mem_zalloc(sizeof(*in));
 
-    table_init(&in->pairs, hash_by_pair);
-    table_init(&in->sessions, hash_by_id);
-    table_init(&in->dirs, hash_by_id);
+    TABLE_INIT(&in->pairs, &in->slab, struct subscription, by_pair, hash_by_pair);
+    TABLE_INIT(&in->sessions, &in->slab, struct group, by_id, hash_by_id);
+    TABLE_INIT(&in->dirs, &in->slab, struct group, by_id, hash_by_id);
     return in;
 }
 
@@ -62,7 +63,7 @@ static void groups_free(struct table *t)
     size_t pos = 0;
 
     while ((link = table_take(t, &pos)) != NULL) {
-        mem_free(TABLE_ITEM(link, struct group, by_id));
+        slab_free(TABLE_ITEM(link, struct group, by_id));
     }
     table_done(t);
 }
@@ -76,17 +77,18 @@ void interest_free(struct interest *in)
         return;
     }
     while ((link = table_take(&in->pairs, &pos)) != NULL) {
-        mem_free(TABLE_ITEM(link, struct subscription, by_pair));
+        slab_free(TABLE_ITEM(link, struct subscription, by_pair));
     }
     table_done(&in->pairs);
     groups_free(&in->sessions);
     groups_free(&in->dirs);
+    slab_done(&in->slab);
     mem_free(in);
 }
 
 static struct group *group_find(const struct table *t, uint64_t id)
 {
-    for (struct table_link *l = table_chain(t, id); l != NULL; l = l->next) {
+    for (struct table_link *l = table_chain(t, id); l != NULL; l = table_next(t, l)) {
         struct group *g = TABLE_ITEM(l, struct group, by_id);
 
         if (g->id == id) {
@@ -96,12 +98,12 @@ static struct group *group_find(const struct table *t, uint64_t id)
     return NULL;
 }
 
-static struct group *group_need(struct table *t, uint64_t id)
+static struct group *group_need(struct interest *in, struct table *t, uint64_t id)
 {
     struct group *g = group_find(t, id);
 
     if (g == NULL) {
-        g = mem_zalloc(sizeof(*g));
+        g = slab_zalloc(&in->slab, sizeof(*g));
         g->id = id;
         table_add(t, &g->by_id);
     }
@@ -112,7 +114,7 @@ static void group_leave(struct table *t, struct group *g)
 {
     if (g->head == NULL) {
         table_remove(t, &g->by_id);
-        mem_free(g);
+        slab_free(g);
     }
 }
 
@@ -121,7 +123,7 @@ static struct subscription *subscription_find(const struct interest *in, uint64_
 {
     struct table_link *l = table_chain(&in->pairs, hash_pair(session, dir));
 
-    for (; l != NULL; l = l->next) {
+    for (; l != NULL; l = table_next(&in->pairs, l)) {
         struct subscription *s = TABLE_ITEM(l, struct subscription, by_pair);
 
         if (s->session->id == session && s->dir->id == dir) {
@@ -138,7 +140,7 @@ static void subscription_end(struct interest *in, struct subscription *s)
     DL_DELETE2(s->dir->head, s, dir_prev, dir_next);
     group_leave(&in->sessions, s->session);
     group_leave(&in->dirs, s->dir);
-    mem_free(s);
+    slab_free(s);
 }
 
 void interest_add(struct interest *in, uint64_t session, uint64_t dir)
@@ -148,9 +150,9 @@ void interest_add(struct interest *in, uint64_t session, uint64_t dir)
     if (interest_has(in, session, dir)) {
         return;
     }
-    s = mem_zalloc(sizeof(*s));
-    s->session = group_need(&in->sessions, session);
-    s->dir = group_need(&in->dirs, dir);
+    s = slab_zalloc(&in->slab, sizeof(*s));
+    s->session = group_need(in, &in->sessions, session);
+    s->dir = group_need(in, &in->dirs, dir);
     DL_APPEND2(s->session->head, s, session_prev, session_next);
     DL_APPEND2(s->dir->head, s, dir_prev, dir_next);
     table_add(&in->pairs, &s->by_pair);

@@ -21,7 +21,7 @@ size_t series_place(const struct series *s, uint64_t after)
     while (low < high) {
         size_t mid = low + (high - low) / 2;
 
-        if (s->entries[mid].key > after) {
+        if (series_key(s, mid) > after) {
             high = mid;
         } else {
             low = mid + 1;
@@ -35,7 +35,14 @@ static struct series_entry *entry_of(const struct series *s, uint64_t key)
 {
     size_t at = series_place(s, key);
 
-    return at > 0 && s->entries[at - 1].key == key ? &s->entries[at - 1] : NULL;
+    return at > 0 && series_key(s, at - 1) == key ? &s->entries[at - 1] : NULL;
+}
+
+static struct series_entry entry_make(struct series *s, uint64_t key, const void *item)
+{
+    CHECK(item != NULL);
+    s->slab = slab_of(item);
+    return (struct series_entry){{(uint32_t)key, (uint32_t)(key >> 32)}, slab_ref(item)};
 }
 
 static void set_cap(struct series *s, size_t cap)
@@ -46,12 +53,11 @@ static void set_cap(struct series *s, size_t cap)
 
 void series_append(struct series *s, uint64_t key, void *item)
 {
-    CHECK(item != NULL);
-    CHECK(s->count == 0 || key > s->entries[s->count - 1].key);
+    CHECK(s->count == 0 || key > series_key(s, s->count - 1));
     if (s->count == s->cap) {
         set_cap(s, s->cap ? 2 * s->cap : CAP_MIN);
     }
-    s->entries[s->count++] = (struct series_entry){key, item};
+    s->entries[s->count++] = entry_make(s, key, item);
     s->live++;
 }
 
@@ -60,7 +66,7 @@ static void close_gaps(struct series *s)
     size_t kept = 0;
 
     for (size_t i = 0; i < s->count; i++) {
-        if (s->entries[i].item != NULL) {
+        if (s->entries[i].item != 0) {
             s->entries[kept++] = s->entries[i];
         }
     }
@@ -77,8 +83,8 @@ void series_remove(struct series *s, uint64_t key)
     struct series_entry *e = entry_of(s, key);
 
     CHECK(e != NULL);
-    CHECK(e->item != NULL);
-    e->item = NULL;
+    CHECK(e->item != 0);
+    e->item = 0;
     s->live--;
     if (s->live * 2 < s->count) {
         close_gaps(s);
@@ -90,10 +96,9 @@ void series_put_back(struct series *s, uint64_t key, void *item)
     struct series_entry *gap = entry_of(s, key);
     size_t at;
 
-    CHECK(item != NULL);
     if (gap != NULL) {
-        CHECK(gap->item == NULL);
-        gap->item = item;
+        CHECK(gap->item == 0);
+        *gap = entry_make(s, key, item);
         s->live++;
         return;
     }
@@ -102,7 +107,7 @@ void series_put_back(struct series *s, uint64_t key, void *item)
     }
     at = series_place(s, key);
     memmove(s->entries + at + 1, s->entries + at, (s->count - at) * sizeof(struct series_entry));
-    s->entries[at] = (struct series_entry){key, item};
+    s->entries[at] = entry_make(s, key, item);
     s->count++;
     s->live++;
 }
@@ -110,7 +115,7 @@ void series_put_back(struct series *s, uint64_t key, void *item)
 void series_take_back(struct series *s, uint64_t key)
 {
     series_remove(s, key);
-    while (s->count > 0 && s->entries[s->count - 1].item == NULL) {
+    while (s->count > 0 && s->entries[s->count - 1].item == 0) {
         s->count--;
     }
 }
@@ -119,14 +124,14 @@ void *series_get(const struct series *s, uint64_t key)
 {
     const struct series_entry *e = entry_of(s, key);
 
-    return e != NULL ? e->item : NULL;
+    return e != NULL ? series_item(s, (size_t)(e - s->entries)) : NULL;
 }
 
 void *series_next(const struct series *s, uint64_t after)
 {
     for (size_t i = series_place(s, after); i < s->count; i++) {
-        if (s->entries[i].item != NULL) {
-            return s->entries[i].item;
+        if (s->entries[i].item != 0) {
+            return series_item(s, i);
         }
     }
     return NULL;
@@ -134,5 +139,5 @@ void *series_next(const struct series *s, uint64_t after)
 
 uint64_t series_last_key(const struct series *s)
 {
-    return s->count > 0 ? s->entries[s->count - 1].key : 0;
+    return s->count > 0 ? series_key(s, s->count - 1) : 0;
 }

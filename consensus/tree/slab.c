@@ -8,7 +8,11 @@
 
 /* A page begins with what is known of it, so that a piece finds that by its own address. Pieces
  * that were never used lie behind `fresh`; freed ones are a list of places, in units of SLAB_STEP,
- * through their own first bytes. Where memory is checked, freed pieces are marked as such. */
+ * through their own first bytes. A page goes back when it is empty and its size has another one
+ * with room, so that a file that comes and goes does not take one and give it back each time. Where
+ * memory is checked, freed pieces are marked as such.
+ *
+ * Pages get numbers when one is asked for, so that pages of what has none use none up. */
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -24,16 +28,18 @@ struct slab_page {
     uint16_t used;                 /* pieces in use */
     uint16_t freed;                /* place of the piece that was freed last; 0: none */
     uint16_t fresh;                /* place of the first that was never used */
+    uint32_t number;               /* in slab->numbered; 0: none */
 };
 
 enum {
     /* What an allocator puts before a piece of its own fits in between two pages. */
     PAGE_END = SLAB_PAGE_SIZE - 16,
     /* The first piece; a piece may be freed at any place behind, so that 0 is none. */
-    PAGE_BEGIN = sizeof(struct slab_page),
+    PAGE_BEGIN = (sizeof(struct slab_page) + 7) / 8 * 8,
 };
 
 _Static_assert(PAGE_BEGIN % 8 == 0, "the first piece is aligned");
+_Static_assert(SLAB_PAGE_SIZE / 8 == 1 << SLAB_PLACE_BITS, "a place is told by its bits");
 _Static_assert(SLAB_PAGE_SIZE / SLAB_STEP <= UINT16_MAX, "places fit");
 
 static struct slab_page *page_of(const void *piece)
@@ -63,6 +69,12 @@ static struct slab_page *page_new(struct slab *s, size_t size)
 
 static void page_free(struct slab_page *p)
 {
+    struct slab *s = p->slab;
+
+    if (p->number != 0) {
+        s->numbered[p->number] = (uint8_t *)s->unused;
+        s->unused = p->number;
+    }
     DL_DELETE(*list_of(p), p);
     ASAN_UNPOISON_MEMORY_REGION((uint8_t *)p + PAGE_BEGIN, PAGE_END - PAGE_BEGIN);
     mem_free(p);
@@ -112,6 +124,41 @@ void slab_free(void *piece)
     }
 }
 
+void *slab_zalloc(struct slab *s, size_t size)
+{
+    size_t whole = (size + 7) / 8 * 8;
+
+    return memset(slab_alloc(s, whole), 0, whole);
+}
+
+static void page_number(struct slab_page *p)
+{
+    struct slab *s = p->slab;
+
+    if (s->unused != 0) {
+        p->number = (uint32_t)s->unused;
+        s->unused = (uintptr_t)s->numbered[p->number];
+    } else {
+        if (s->numbered_count + 1 >= s->numbered_cap) {
+            s->numbered_cap = s->numbered_cap > 0 ? 2 * s->numbered_cap : 8;
+            s->numbered = mem_realloc(s->numbered, s->numbered_cap * sizeof(uint8_t *));
+        }
+        p->number = ++s->numbered_count;
+        CHECK(p->number <= UINT32_MAX >> SLAB_PLACE_BITS);
+    }
+    s->numbered[p->number] = (uint8_t *)p;
+}
+
+uint32_t slab_ref(const void *piece)
+{
+    struct slab_page *p = page_of(piece);
+
+    if (p->number == 0) {
+        page_number(p);
+    }
+    return p->number << SLAB_PLACE_BITS | (uint32_t)((uintptr_t)piece % SLAB_PAGE_SIZE / 8);
+}
+
 struct slab *slab_of(const void *piece)
 {
     return page_of(piece)->slab;
@@ -125,4 +172,6 @@ void slab_done(struct slab *s)
             page_free(s->pages[i]);
         }
     }
+    mem_free(s->numbered);
+    *s = (struct slab){0};
 }

@@ -10,16 +10,22 @@ enum {
     SPLIT_AHEAD = 4, /* items are fetched for the split after so many; less than BUCKETS_MIN */
 };
 
-void table_init(struct table *t, table_hash_fn hash)
+void table_init(struct table *t, const struct slab *slab, size_t offset, table_hash_fn hash)
 {
-    *t = (struct table){.cap = BUCKETS_MIN, .base = BUCKETS_MIN, .hash = hash};
-    t->buckets = mem_zalloc(BUCKETS_MIN * sizeof(struct table_link *));
+    *t = (struct table){
+        .cap = BUCKETS_MIN, .base = BUCKETS_MIN, .hash = hash, .slab = slab, .offset = offset};
+    t->buckets = mem_zalloc(BUCKETS_MIN * sizeof(*t->buckets));
 }
 
 void table_done(struct table *t)
 {
     mem_free(t->buckets);
     *t = (struct table){0};
+}
+
+static uint32_t item_of(const struct table *t, const struct table_link *link)
+{
+    return slab_ref((const uint8_t *)link - t->offset);
 }
 
 static size_t bucket_of(const struct table *t, uint64_t hash)
@@ -32,24 +38,25 @@ static size_t bucket_of(const struct table *t, uint64_t hash)
 /* Deals the items of the next bucket out to it and to a new one at the end. */
 static void split_one(struct table *t)
 {
-    struct table_link *link = t->buckets[t->split];
+    uint32_t item = t->buckets[t->split];
     size_t last = t->base + t->split;
 
     if (last == t->cap) {
         t->cap *= 2;
-        t->buckets = mem_realloc(t->buckets, t->cap * sizeof(struct table_link *));
+        t->buckets = mem_realloc(t->buckets, t->cap * sizeof(*t->buckets));
     }
-    __builtin_prefetch(t->buckets[t->split + SPLIT_AHEAD]);
-    t->buckets[t->split] = NULL;
-    t->buckets[last] = NULL;
+    __builtin_prefetch(table_link_at(t, t->buckets[t->split + SPLIT_AHEAD]));
+    t->buckets[t->split] = 0;
+    t->buckets[last] = 0;
     t->split++;
-    while (link != NULL) {
-        struct table_link *next = link->next;
+    while (item != 0) {
+        struct table_link *link = table_link_at(t, item);
+        uint32_t next = link->next;
         size_t at = bucket_of(t, t->hash(link));
 
         link->next = t->buckets[at];
-        t->buckets[at] = link;
-        link = next;
+        t->buckets[at] = item;
+        item = next;
     }
     if (t->split == t->base) {
         t->base *= 2;
@@ -66,17 +73,18 @@ void table_add(struct table *t, struct table_link *link)
     }
     at = bucket_of(t, t->hash(link));
     link->next = t->buckets[at];
-    t->buckets[at] = link;
+    t->buckets[at] = item_of(t, link);
     t->count++;
 }
 
 void table_remove(struct table *t, struct table_link *link)
 {
-    struct table_link **at = &t->buckets[bucket_of(t, t->hash(link))];
+    uint32_t *at = &t->buckets[bucket_of(t, t->hash(link))];
+    uint32_t item = item_of(t, link);
 
-    while (*at != link) {
-        CHECK(*at != NULL);
-        at = &(*at)->next;
+    while (*at != item) {
+        CHECK(*at != 0);
+        at = &table_link_at(t, *at)->next;
     }
     *at = link->next;
     t->count--;
@@ -84,7 +92,7 @@ void table_remove(struct table *t, struct table_link *link)
 
 struct table_link *table_chain(const struct table *t, uint64_t hash)
 {
-    return t->buckets[bucket_of(t, hash)];
+    return table_link_at(t, t->buckets[bucket_of(t, hash)]);
 }
 
 void table_expect(const struct table *t, uint64_t hash)
@@ -95,7 +103,7 @@ void table_expect(const struct table *t, uint64_t hash)
 struct table_link *table_take(struct table *t, size_t *pos)
 {
     for (; *pos < t->base + t->split; (*pos)++) {
-        struct table_link *link = t->buckets[*pos];
+        struct table_link *link = table_link_at(t, t->buckets[*pos]);
 
         if (link != NULL) {
             t->buckets[*pos] = link->next;

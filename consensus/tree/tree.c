@@ -52,9 +52,9 @@ struct tree *tree_new_empty(void)
     struct tree *t = mem_zalloc(sizeof(*t));
 
     t->node_id_next = TREE_ROOT_ID + 1;
-    table_init(&t->by_id, hash_by_id);
-    table_init(&t->by_name, hash_by_name);
-    table_init(&t->by_key, hash_by_key);
+    TABLE_INIT(&t->by_id, &t->slab, struct tree_node, by_id, hash_by_id);
+    TABLE_INIT(&t->by_name, &t->slab, struct tree_node, by_name, hash_by_name);
+    TABLE_INIT(&t->by_key, &t->slab, struct session, by_key, hash_by_key);
     return t;
 }
 
@@ -223,7 +223,8 @@ void tree_value_set(struct tree *t, struct tree_node *n, const struct tree_facts
 
 struct tree_node *tnode_get(const struct tree *t, uint64_t id)
 {
-    for (struct table_link *l = table_chain(&t->by_id, id); l != NULL; l = l->next) {
+    for (struct table_link *l = table_chain(&t->by_id, id); l != NULL;
+         l = table_next(&t->by_id, l)) {
         struct tree_node *n = TABLE_ITEM(l, struct tree_node, by_id);
 
         if (n->id == id) {
@@ -240,7 +241,8 @@ static struct tree_node *find_name(const struct tree *t, const struct tree_node 
 {
     uint32_t hash = hash_name(dir->id, name);
 
-    for (struct table_link *l = table_chain(&t->by_name, hash); l != NULL; l = l->next) {
+    for (struct table_link *l = table_chain(&t->by_name, hash); l != NULL;
+         l = table_next(&t->by_name, l)) {
         struct tree_node *n = TABLE_ITEM(l, struct tree_node, by_name);
 
         if (n->name_hash == hash && n != but && n->parent == dir && n->name_size == name.size &&
@@ -390,9 +392,9 @@ bool tree_readdir(const struct tree *t, const struct tree_node *dir, uint64_t af
     CHECK(tnode_is_dir(dir));
     s = &dir->dir->children;
     for (size_t i = series_place(s, after); i < s->count; i++) {
-        const struct tree_node *child = s->entries[i].item;
+        const struct tree_node *child = series_item(s, i);
 
-        if (child != NULL && !fill(ctx, s->entries[i].key, child)) {
+        if (child != NULL && !fill(ctx, series_key(s, i), child)) {
             return false;
         }
     }

@@ -144,10 +144,10 @@ static void audit_dir(const struct tree_node *n)
     }
     CHECK(s->count == 0 || s->live * 2 >= s->count);
     for (size_t i = 0; i < s->count; i++) {
-        const struct tree_node *child = s->entries[i].item;
+        const struct tree_node *child = series_item(s, i);
 
-        CHECK(s->entries[i].key > cookie);
-        cookie = s->entries[i].key;
+        CHECK(series_key(s, i) > cookie);
+        cookie = series_key(s, i);
         if (child == NULL) {
             continue;
         }

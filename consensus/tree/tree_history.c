@@ -55,6 +55,8 @@ struct past {
     char name[];
 };
 
+_Static_assert(sizeof(struct past) + NAME_SIZE_MAX + 8 <= SLAB_SIZE_MAX, "a note fits a piece");
+
 struct tree_history {
     uint32_t changes_max, count;
     size_t bytes_max, bytes;
@@ -63,6 +65,7 @@ struct tree_history {
     bool in_tables;
     uint32_t unasked; /* notes since the last question */
     struct table nodes, places;
+    struct slab slab; /* of notes, and of what is in the tables */
 };
 
 /* --- the tables ------------------------------------------------------------------------------ */
@@ -86,7 +89,8 @@ static uint64_t hash_by_place(const struct table_link *link)
 
 static struct past_node *node_find(const struct tree_history *h, uint64_t id)
 {
-    for (struct table_link *l = table_chain(&h->nodes, id); l != NULL; l = l->next) {
+    for (struct table_link *l = table_chain(&h->nodes, id); l != NULL;
+         l = table_next(&h->nodes, l)) {
         struct past_node *n = TABLE_ITEM(l, struct past_node, by_id);
 
         if (n->id == id) {
@@ -101,7 +105,7 @@ static struct past_node *node_need(struct tree_history *h, uint64_t id)
     struct past_node *n = node_find(h, id);
 
     if (n == NULL) {
-        n = mem_zalloc(sizeof(*n));
+        n = slab_zalloc(&h->slab, sizeof(*n));
         n->id = id;
         table_add(&h->nodes, &n->by_id);
     }
@@ -113,14 +117,14 @@ static void node_leave(struct tree_history *h, struct past_node *n)
     if (n->notes.live == 0 && n->children == NULL) {
         table_remove(&h->nodes, &n->by_id);
         series_done(&n->notes);
-        mem_free(n);
+        slab_free(n);
     }
 }
 
 static struct past_place *place_find(const struct tree_history *h, uint64_t dir, struct name name)
 {
     for (struct table_link *l = table_chain(&h->places, place_hash(dir, name)); l != NULL;
-         l = l->next) {
+         l = table_next(&h->places, l)) {
         struct past_place *p = TABLE_ITEM(l, struct past_place, by_place);
 
         if (p->dir == dir && p->name.size == name.size &&
@@ -136,7 +140,7 @@ static struct past_place *place_need(struct tree_history *h, uint64_t dir, struc
     struct past_place *p = place_find(h, dir, name);
 
     if (p == NULL) {
-        p = mem_zalloc(sizeof(*p) + name.size);
+        p = slab_zalloc(&h->slab, sizeof(*p) + name.size);
         p->dir = dir;
         p->name = (struct name){p->bytes, name.size};
         if (name.size > 0) {
@@ -152,7 +156,7 @@ static void place_leave(struct tree_history *h, struct past_place *p)
     if (p->notes.live == 0) {
         table_remove(&h->places, &p->by_place);
         series_done(&p->notes);
-        mem_free(p);
+        slab_free(p);
     }
 }
 
@@ -232,7 +236,7 @@ void history_note(struct tree *t, const struct tree_node *n)
         t->index) { /* made, or noted with its former value, by this entry */
         return;
     }
-    p = mem_zalloc(sizeof(*p) + n->name_size);
+    p = slab_zalloc(&h->slab, sizeof(*p) + n->name_size);
     p->index = t->index;
     p->cookie = tnode_cookie(n);
     tree_node_attr(n, &p->attr);
@@ -258,7 +262,7 @@ static void forget(struct tree_history *h, struct past *p)
     h->bytes -= value_size(p);
     DL_DELETE(h->all, p);
     blob_unref(p->value);
-    mem_free(p);
+    slab_free(p);
 }
 
 void history_forget_entry(struct tree *t)
@@ -298,6 +302,7 @@ void history_free(struct tree *t)
     }
     table_done(&h->nodes);
     table_done(&h->places);
+    slab_done(&h->slab);
     mem_free(h);
     t->history = NULL;
 }
@@ -313,8 +318,8 @@ void tree_history_keep(struct tree *t, uint32_t changes_max, size_t bytes_max)
     if (h == NULL) {
         t->history = h = mem_zalloc(sizeof(*h));
         h->floor = t->index;
-        table_init(&h->nodes, hash_by_id);
-        table_init(&h->places, hash_by_place);
+        TABLE_INIT(&h->nodes, &h->slab, struct past_node, by_id, hash_by_id);
+        TABLE_INIT(&h->places, &h->slab, struct past_place, by_place, hash_by_place);
     }
     h->changes_max = changes_max;
     h->bytes_max = bytes_max;
@@ -496,7 +501,7 @@ static bool fill_all(const struct tree *t, uint64_t index, const struct tree_nod
     const struct series *s = dir != NULL ? &dir->dir->children : NULL;
 
     for (size_t i = s != NULL ? series_place(s, after) : 0; s != NULL && i < s->count; i++) {
-        const struct tree_node *child = s->entries[i].item;
+        const struct tree_node *child = series_item(s, i);
         struct tree_past past;
 
         if (child == NULL || tnode_facts(child).czxid > index ||
@@ -504,7 +509,7 @@ static bool fill_all(const struct tree *t, uint64_t index, const struct tree_nod
             continue;
         }
         past = of_node(child);
-        if (!fill_changed(m, s->entries[i].key) || !m->fill(m->ctx, s->entries[i].key, &past)) {
+        if (!fill_changed(m, series_key(s, i)) || !m->fill(m->ctx, series_key(s, i), &past)) {
             return false;
         }
     }

@@ -78,19 +78,19 @@ struct tree_xattrs {
 /* There are millions of these, so that bytes count. What is only looked at when a node was found is
  * packed into the body (tree_node.c), which has another address after most changes; what few nodes
  * have goes to a struct of its own. cversion and pzxid of what is not a directory never change:
- * they are 0 and czxid. What a table looks at while it searches is together in 16 bytes, and so in
- * one line of the processor's cache wherever the node is: a miss costs more than all the rest of a
- * step.
+ * they are 0 and czxid. What a table looks at while it searches is together in 20 bytes, and so
+ * mostly in one line of the processor's cache wherever the node is: a miss costs more than all the
+ * rest of a step.
  */
 struct tree_node {
     struct table_link by_name; /* under (parent's id, name); the root is not in that table */
     uint32_t name_hash;        /* of both, while it is in that table */
+    uint64_t id;
+    struct table_link by_id;
     uint16_t mode;
     uint8_t type : 7; /* enum node_type */
     uint8_t has_extra : 1;
     uint8_t name_size;
-    struct table_link by_id;
-    uint64_t id;
     struct tree_node *parent; /* the root's is itself */
     union {                   /* owned; through tnode_extra() and tree_node.c only */
         uint8_t *body;

@@ -126,7 +126,7 @@ static bool node_step(struct tree_loader *l)
         l->ephemerals = x;
     }
     l->node = NULL;
-    __builtin_prefetch(n->by_name.next);
+    __builtin_prefetch(table_next(&l->tree->by_name, &n->by_name));
     return check_next(l, n);
 }
 

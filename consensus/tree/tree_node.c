@@ -14,8 +14,7 @@
  * there is one: its pointer, one reference; the hash of its bytes name value   if it is packed
  *
  * Most numbers of most nodes are small, or near to another one: then they are told by their
- * difference. Packing costs some 50 instructions and saves 60 bytes of a node. A fact is read as 8
- * bytes, so a body has at least 8 behind the last of them. */
+ * difference. A fact is read as 8 bytes, so a body has at least 8 behind the last of them. */
 
 enum {
     FACTS = 9,
@@ -188,9 +187,8 @@ static struct tree_node *node_alloc(struct slab *slab, enum node_type type)
 {
     bool is_dir = type == NODE_DIR;
     size_t size = sizeof(struct tree_node) + (is_dir ? sizeof(struct tree_dir) : 0);
-    struct tree_node *n = slab_alloc(slab, size);
+    struct tree_node *n = slab_zalloc(slab, size);
 
-    memset(n, 0, size);
     n->type = (unsigned)type & 0x7fU;
     if (is_dir) {
         n->dir->settings = settings_none;

@@ -57,7 +57,7 @@ static void session_free(struct session *s)
     while (s->slots != NULL) {
         slot_free(s, s->slots);
     }
-    mem_free(s);
+    slab_free(s);
 }
 
 struct session *session_get(const struct tree *t, uint64_t id)
@@ -69,7 +69,7 @@ struct session *session_find(const struct tree *t, const struct session_key *key
 {
     struct table_link *l = table_chain(&t->by_key, hash64(key->bytes, sizeof(key->bytes), 0));
 
-    for (; l != NULL; l = l->next) {
+    for (; l != NULL; l = table_next(&t->by_key, l)) {
         struct session *s = TABLE_ITEM(l, struct session, by_key);
 
         if (memcmp(s->info.key.bytes, key->bytes, sizeof(key->bytes)) == 0) {
@@ -81,7 +81,7 @@ struct session *session_find(const struct tree *t, const struct session_key *key
 
 struct session *session_add(struct tree *t, const struct tree_session *info)
 {
-    struct session *s = mem_zalloc(sizeof(*s));
+    struct session *s = slab_zalloc(&t->slab, sizeof(*s));
 
     s->info = *info;
     s->info.slot_count = 0;
@@ -107,8 +107,8 @@ void session_end(struct tree *t, struct session *s)
 void sessions_free(struct tree *t)
 {
     for (size_t i = 0; i < t->sessions.count; i++) {
-        if (t->sessions.entries[i].item != NULL) {
-            session_free(t->sessions.entries[i].item);
+        if (series_item(&t->sessions, i) != NULL) {
+            session_free(series_item(&t->sessions, i));
         }
     }
     series_done(&t->sessions);

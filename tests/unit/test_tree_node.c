@@ -39,6 +39,7 @@ Test(tree_node, pieces_are_apart)
         p->at = slab_alloc(slab, p->size);
         cr_assert_eq((uintptr_t)p->at % (p->size % 8 == 0 ? 8 : 4), 0);
         cr_assert_eq(slab_of(p->at), slab);
+        cr_assert(p->size % 8 != 0 || slab_at(slab, slab_ref(p->at)) == p->at);
         memset(p->at, p->mark, p->size);
     }
     for (int i = 0; i < PIECES; i++) {
