@@ -45,7 +45,8 @@ struct replay_info {
 enum {
     REPLAY_JOBS_MAX = 65536,
     REPLAY_DIR_JOBS_MAX = 8192,
-    REPLAY_MERGE_COUNT = 8, /* with so many waiting, changes of one value are told as one */
+    REPLAY_MERGE_COUNT =
+        8, /* with so many waiting on the mount, changes of one value are told as one */
 };
 
 struct replay_conf {

@@ -58,6 +58,7 @@ struct replay_dir { /* a directory with jobs; there is none without */
     /* See replay_pace.c. */
     uint64_t run_last; /* number of the last job of the run; 0: there is none */
     size_t run_size;
+    size_t run_backlog; /* what waited on the mount when it began */
     uint64_t run_began_ns;
     uint64_t rest_until_ns; /* 0: it does not rest */
 
@@ -116,7 +117,7 @@ void queue_go_on(struct replay *r, struct replay_dir *d);
 void queue_clear(struct replay *r);
 
 /* replay_pace.c */
-void pace_take(struct replay_dir *d); /* its first job is taken */
+void pace_take(const struct replay *r, struct replay_dir *d); /* its first job is taken */
 /* The job with this number is done; true if the directory rests now. */
 bool pace_rest(struct replay *r, struct replay_dir *d, uint64_t done);
 void pace_wake(struct replay *r, struct replay_dir *d); /* if it rests */

@@ -1,9 +1,10 @@
 /* Files that change faster than it is worth repeating.
  *
- * A run is what waits in a directory when its first job is taken. After a run of a few changes the
- * next one begins at once. After a long one, if nothing but values waits, the directory rests nine
- * times as long as the run has taken: meanwhile changes of a file gather in one job, and repeating
- * takes a tenth of the time at most. Whatever is not a change of a value ends the rest. */
+ * A run is what waits in a directory when its first job is taken. When few changes waited on the
+ * mount then, the next run begins at once. When many did, and nothing but values waits, the
+ * directory rests nine times as long as all of them may take: meanwhile changes of a file gather in
+ * one job, and repeating takes a tenth of the time at most. Whatever is not a change of a value
+ * ends the rest. */
 #include <utlist.h>
 
 #include "replay_int.h"
@@ -14,11 +15,12 @@ enum {
     NS_PER_MS = 1000000,
 };
 
-void pace_take(struct replay_dir *d)
+void pace_take(const struct replay *r, struct replay_dir *d)
 {
     if (d->run_last == 0) {
         d->run_last = d->jobs->prev->number;
         d->run_size = d->count;
+        d->run_backlog = r->queued;
         d->run_began_ns = uv_hrtime();
     }
 }
@@ -63,17 +65,16 @@ static void set_timer(struct replay *r)
 bool pace_rest(struct replay *r, struct replay_dir *d, uint64_t done)
 {
     uint64_t now_ns, rest_ns;
-    size_t size = d->run_size;
 
     if (d->run_last == 0 || done < d->run_last) {
         return false;
     }
     d->run_last = 0;
-    if (size < REPLAY_MERGE_COUNT || d->other_count > 0 || r->ending) {
+    if (d->run_backlog < REPLAY_MERGE_COUNT || d->other_count > 0 || r->ending) {
         return false;
     }
     now_ns = uv_hrtime();
-    rest_ns = REST_FACTOR * (now_ns - d->run_began_ns);
+    rest_ns = REST_FACTOR * (now_ns - d->run_began_ns) * d->run_backlog / d->run_size;
     d->rest_until_ns = now_ns + (rest_ns < REST_NS_MAX ? rest_ns : REST_NS_MAX);
     DL_APPEND(r->resting, d);
     set_timer(r);

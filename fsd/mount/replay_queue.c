@@ -143,7 +143,7 @@ void queue_take(struct replay *r, struct replay_dir *d, struct helper *h)
     struct inode *node = d->jobs->node;
 
     DL_DELETE(r->ready, d);
-    pace_take(d);
+    pace_take(r, d);
     d->helper = h;
     if (node->replay_set == d->jobs) {
         node->replay_set = NULL; /* what changes from now on is told once more */
@@ -267,7 +267,7 @@ static bool merges(struct replay *r, const struct replay_place *at, const struct
 {
     const struct replay_job *j = node->replay_set;
 
-    if (j == NULL || j->dir->inode != at->dir || j->dir->count < REPLAY_MERGE_COUNT ||
+    if (j == NULL || j->dir->inode != at->dir || r->queued < REPLAY_MERGE_COUNT ||
         j->number < j->dir->other_last) {
         return false;
     }

@@ -179,6 +179,24 @@ Test(replay, with_a_backlog_a_change_of_a_value_joins_one_that_waits)
     cr_assert_eq(info().queued, REPLAY_MERGE_COUNT + 1, "another file has nothing to join");
 }
 
+/* Writers in directories of their own are as many changes as those in one. */
+Test(replay, what_waits_in_other_directories_is_a_backlog_too)
+{
+    struct inode *to = learn(t.root, "to", 30, NODE_DIR);
+    struct inode *i = learn(to, "x", 31, NODE_FILE);
+    struct replay_place at = {to, {"x", 1}};
+
+    replay_add(r, REPLAY_SET, at, i);
+    replay_add(r, REPLAY_SET, at, i);
+    cr_assert_eq(info().queued, 2);
+    add_values(11);
+    replay_add(r, REPLAY_SET, at, i);
+    cr_assert_eq(info().queued, REPLAY_MERGE_COUNT + 2);
+    cr_assert_eq(info().merged, 1);
+    inode_unpin(&t, i);
+    inode_unpin(&t, to);
+}
+
 Test(replay, a_change_of_a_value_does_not_pass_over_what_is_not_one)
 {
     static const enum replay_kind kinds[] = {REPLAY_CREATE, REPLAY_SETATTR, REPLAY_REMOVE};
