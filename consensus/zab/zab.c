@@ -363,26 +363,9 @@ static void on_msg(struct zab *z, const struct zab_msg *m)
 
 /* --- the other events ------------------------------------------------------------------------ */
 
-/* An entry that leaves behind others waits behind them on every disk, and costs each member a sync
- * and several wake-ups of its own when its turn comes. So while there are enough under way to keep
- * the disks busy, the next ones gather and leave together. Not for long: where the others are far
- * away, or a disk is slow, several batches under way are faster than one. */
-static bool gathers(const struct zab *z)
-{
-    return z->stored >= z->commit + z->conf.gather_entries && z->now_ms < z->gather_until_ms;
-}
-
-static void store_gathered(struct zab *z)
-{
-    if (z->stored < z->log.last.index && !gathers(z)) {
-        z->gather_until_ms = z->now_ms + z->conf.gather_ms;
-        zab_store(z);
-    }
-}
-
 static void on_tick(struct zab *z)
 {
-    store_gathered(z); /* what waited long enough leaves at the end of the turn */
+    zab_store_gathered(z); /* what waited long enough leaves at the end of the turn */
     if (z->role == ZAB_LEADER) {
         zab_lead_tick(z);
     } else {
@@ -469,7 +452,7 @@ static void on_storage(struct zab *z, bool full)
 
 static void on_flush(struct zab *z)
 {
-    store_gathered(z);
+    zab_store_gathered(z);
     zab_bcast_flush(z);
     zab_read_flush(z);
 }

@@ -60,6 +60,23 @@ void zab_store(struct zab *z)
     }
 }
 
+/* An entry that leaves behind others waits behind them on every disk, and costs each member a sync
+ * and several wake-ups of its own when its turn comes. So while there are enough under way to keep
+ * the disks busy, the next ones gather and leave together. Not for long: where the others are far
+ * away, or a disk is slow, several batches under way are faster than one. */
+static bool gathers(const struct zab *z)
+{
+    return z->stored >= z->commit + z->conf.gather_entries && z->now_ms < z->gather_until_ms;
+}
+
+void zab_store_gathered(struct zab *z)
+{
+    if (z->stored < z->log.last.index && !gathers(z)) {
+        z->gather_until_ms = z->now_ms + z->conf.gather_ms;
+        zab_store(z);
+    }
+}
+
 /* --- commit ---------------------------------------------------------------------------------- */
 
 /* Committed, and on disk here: whoever applies more would after a crash have shown what its own log

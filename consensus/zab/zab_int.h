@@ -213,7 +213,8 @@ void zab_on_snap_loaded(struct zab *z, const struct zab_pos *pos, uint64_t seq);
 /* --- zab_bcast.c ----------------------------------------------------------------------------- */
 
 void zab_append(struct zab *z, enum zab_entry_type type, struct blob *body);
-void zab_store(struct zab *z); /* hands what was appended to storage */
+void zab_store(struct zab *z);          /* hands what was appended to storage */
+void zab_store_gathered(struct zab *z); /* ... unless it still gathers */
 void zab_on_propose(struct zab *z, const struct zab_msg *m);
 void zab_on_ack(struct zab *z, struct zab_peer *p, const struct zab_msg *m);
 void zab_ack_fill(const struct zab *z, struct zab_msg *m);
