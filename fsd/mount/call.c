@@ -281,7 +281,7 @@ void call_marker_passed(struct call *c)
 static void entry_of(const struct call *c, struct inode *i, struct fuse_entry_param *ret)
 {
     inode_entry(c->m, i, ret);
-    inode_show(i);
+    inode_show(&c->m->inodes, i);
     if (strcmp(c->name, i->name) != 0) {
         ret->entry_timeout = 0;
     }

@@ -34,10 +34,7 @@ void event_repeat(struct change *ch, enum replay_kind kind, struct inode *dir, s
     if (node != NULL) {
         inode_pin(node);
     } else {
-        node = inode_learn(&ch->m->inodes, dir, name, &e->attr, e->index);
-        if (node->event_index == e->index) {
-            node->event_group = ch->m->event_group; /* what follows in it is still to come */
-        }
+        node = inode_hear(&ch->m->inodes, dir, name, &e->attr, e->index);
     }
     if (e->kind == CHANGE_REMOVE) {
         inode_remove(node);

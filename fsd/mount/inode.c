@@ -55,6 +55,7 @@ void inodes_init(struct inodes *t)
         .id = TREE_ROOT_ID, .parent = TREE_ROOT_ID, .type = NODE_DIR, .mode = 0755, .nlink = 2};
     t->root->kernel_refs = 1; /* the kernel never forgets it */
     t->root->shown = true;
+    t->root->told = true;
 }
 
 static void unlink_name(struct inode *i)
@@ -98,7 +99,7 @@ static void settle(struct inodes *t, struct inode *i)
         struct inode *became = i->became;
 
         t->loose = i->next_loose;
-        if (inode_is_dir(i)) {
+        if (i->told) {
             inode_ids_add(&t->left, i->id);
         }
         destroy(t, i);
@@ -166,7 +167,7 @@ void inode_update(struct inode *i, const struct attr *attr, uint64_t index)
     /* Nobody tells us of changes in a directory where we do not know it to be. */
     i->attr_fresh =
         (i->parent == NULL || (index >= i->parent->event_index && attr->parent == i->parent->id)) &&
-        index >= i->event_index;
+        index >= i->event_index && (i->told || attr->type != NODE_DIR);
 }
 
 static bool is_data(struct name name)
@@ -195,17 +196,24 @@ void inode_gain_child(struct inode *dir, const struct attr *child, struct name n
     dir->attr_index = index;
 }
 
-struct inode *inode_learn(struct inodes *t, struct inode *dir, struct name name,
-                          const struct attr *attr, uint64_t index)
+/* From now on we are told of changes in it; those up to `index` are known. */
+static void tell(struct inodes *t, struct inode *i, uint64_t index)
+{
+    i->told = true;
+    i->event_index = index;
+    inodes_want(t, i->id, index);
+}
+
+static struct inode *learn(struct inodes *t, struct inode *dir, struct name name,
+                           const struct attr *attr, uint64_t index, bool is_asked_for)
 {
     struct inode *i = inode_find(t, attr->id);
 
     if (i == NULL) {
         i = add(t, attr->id, dir, name);
-        if (attr->type == NODE_DIR) {
-            i->event_index = index;
-            inodes_want(t, i->id, index);
-        }
+    }
+    if (attr->type == NODE_DIR && !i->told && is_asked_for) {
+        tell(t, i, index);
     }
     i->pins++;
     if (!i->removed && index >= dir->event_index) { /* else the name may have gone since */
@@ -213,6 +221,18 @@ struct inode *inode_learn(struct inodes *t, struct inode *dir, struct name name,
     }
     inode_update(i, attr, index);
     return i;
+}
+
+struct inode *inode_learn(struct inodes *t, struct inode *dir, struct name name,
+                          const struct attr *attr, uint64_t index)
+{
+    return learn(t, dir, name, attr, index, true);
+}
+
+struct inode *inode_hear(struct inodes *t, struct inode *dir, struct name name,
+                         const struct attr *attr, uint64_t index)
+{
+    return learn(t, dir, name, attr, index, false);
 }
 
 /* --- places ---------------------------------------------------------------------------------- */
@@ -279,7 +299,7 @@ void inode_place(struct inodes *t, struct inode *i, struct inode *dir, struct na
     i->linked = true;
     i->detached = false;
     if (i->shown) {
-        inode_show(dir);
+        inode_show(t, dir);
     }
     inode_unpin(t, parent);
 }
@@ -292,8 +312,7 @@ struct inode *inode_anchor(struct inodes *t, uint64_t id, uint64_t index)
         i = add(t, id, t->root, (struct name){"", 0});
         i->attr.type = NODE_DIR;
         i->detached = true;
-        i->event_index = index;
-        inodes_want(t, id, index);
+        tell(t, i, index);
     }
     i->pins++;
     return i;
@@ -331,10 +350,13 @@ void inode_distrust(struct inode *i)
     i->event_index = 0;
 }
 
-void inode_show(struct inode *i)
+void inode_show(struct inodes *t, struct inode *i)
 {
     for (; i != NULL && !i->shown; i = i->parent) {
         i->shown = true;
+        if (inode_is_dir(i) && !i->told) {
+            tell(t, i, i->attr_index);
+        }
     }
 }
 

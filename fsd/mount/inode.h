@@ -21,8 +21,9 @@ enum attr_kept {
  *
  * 1. An inode is freed when nothing holds it: kernel_refs, pins and child_refs are all 0.
  * 2. An inode holds its parent, so the way up to the root is always there.
- * 3. The member tells us of changes in every directory that is in the table, and of no other:
- *    a directory that enters is added to `wanted`, one that leaves to `left` (see interest.c).
+ * 3. The member tells us of changes in every directory that is `told`, and of no other: one that
+ *    becomes it is added to `wanted`, one that leaves to `left` (see interest.c). All are, but for
+ *    those that are there only because their creation is repeated: of them nothing is believed.
  * 4. Knowledge only moves forward: what comes with an index older than what is known is dropped.
  * 5. A node that was moved to where we do not look keeps a parent, as an anchor, and is `detached`
  *    until its place is learnt.
@@ -49,6 +50,7 @@ struct inode {
     struct inode *became;
 
     uint64_t kernel_refs; /* answers that gave it to the kernel, minus FORGETs */
+    bool told;            /* a directory: see rule 3 */
     bool shown;           /* ... one of them to somebody else than a replay helper; see rule 6 */
     enum attr_kept attr_kept;
     uint32_t pins;
@@ -114,6 +116,10 @@ struct inode *inode_child(struct inode *dir, const char *name, size_t size); /* 
 struct inode *inode_learn(struct inodes *t, struct inode *dir, struct name name,
                           const struct attr *attr, uint64_t index);
 
+/* The same for a node that nobody here has asked for. */
+struct inode *inode_hear(struct inodes *t, struct inode *dir, struct name name,
+                         const struct attr *attr, uint64_t index);
+
 /* Records attributes of an inode as of `index`. */
 void inode_update(struct inode *i, const struct attr *attr, uint64_t index);
 
@@ -144,7 +150,7 @@ void inode_distrust(struct inode *i);
 bool inode_is_dir(const struct inode *i);
 
 /* It was given to somebody who may watch it, and may go up from it. */
-void inode_show(struct inode *i);
+void inode_show(struct inodes *t, struct inode *i);
 /* Somebody may be watching it, or what happens in it; false for NULL. */
 bool inode_is_watchable(const struct inode *i);
 

@@ -1,4 +1,4 @@
-/* Which directories the member tells us of: those in the inode table (inode.h, rule 3).
+/* Which directories the member tells us of (inode.h, rule 3).
  *
  * Answers subscribe the session to what they are about, but not to all that they let into the table
  * (a new directory, one seen in a listing, the way up to them), so each directory that enters is
@@ -45,7 +45,9 @@ static void want_again(struct interest_batch *b, uint64_t index)
     struct inodes *t = &b->m->inodes;
 
     for (size_t n = 0; n < b->count; n++) {
-        if (inode_find(t, b->ids[n]) != NULL) {
+        const struct inode *i = inode_find(t, b->ids[n]);
+
+        if (i != NULL && i->told) {
             inodes_want(t, b->ids[n], index);
         }
     }
@@ -89,7 +91,7 @@ void interest_attach(struct mount *m, bool fresh)
     struct inode *i, *next;
 
     HASH_ITER (hh, m->inodes.by_id, i, next) {
-        if (inode_is_dir(i)) {
+        if (i->told) {
             inode_ids_add(&dirs, i->id);
         }
     }
@@ -133,7 +135,9 @@ void interest_on_timer(uv_timer_t *t)
     struct client_info info;
 
     for (size_t n = 0; n < left->count; n++) {
-        if (inode_find(&m->inodes, left->ids[n]) == NULL) {
+        const struct inode *i = inode_find(&m->inodes, left->ids[n]);
+
+        if (i == NULL || !i->told) {
             inode_ids_add(&gone, left->ids[n]);
         }
     }

@@ -107,7 +107,7 @@ static bool put_entry(struct listing *l, const struct dirent_plus *d, uint64_t i
     }
     i = inode_learn(&m->inodes, l->c->inode, d->name, &d->attr, index);
     inode_entry(m, i, &e);
-    inode_show(i);
+    inode_show(&m->inodes, i);
     fit = put(l, name, &e, (off_t)d->cookie + COOKIE_FIRST);
     if (fit) {
         inode_ids_add(&l->given, i->id);

@@ -72,7 +72,7 @@ static void reply_entry(struct mount *m, fuse_req_t req, const struct replay_job
         e.entry_timeout = 0;
     }
     if (e.entry_timeout > 0) {
-        inode_show(i); /* others take it from the kernel, and do not ask */
+        inode_show(&m->inodes, i); /* others take it from the kernel, and do not ask */
     }
     if (fuse_reply_entry(req, &e) != 0) {
         inode_kernel_forget(&m->inodes, i, 1);

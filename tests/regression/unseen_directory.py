@@ -3,8 +3,8 @@
 The mkdir was repeated for watchers of its parent, which brought the directory into the kernel, so that
 all that was made in it was repeated, too, and brought into the kernel: 100,000 files that another mount
 made in new directories cost this mount 57 MiB and a quarter of a minute of its processor, for nobody.
-Now what only a replay helper has brought there is not repeated into, until somebody else asks for it by
-name, or comes to it from below, by "..".
+Now what only a replay helper has brought there is not repeated into, and the mount is not even told of
+changes in it, until somebody else asks for it by name, or comes to it from below, by "..".
 """
 import os
 import sys
@@ -32,10 +32,17 @@ def make(e, directory):
         write(e.path(1, directory, str(n)), b"value")
 
 
+def subscriptions(e):
+    return int(e.mount_status(3)["member_subscriptions"])
+
+
 def is_not_repeated(e):
-    before = repeated(e)
+    before, subscribed = repeated(e), subscriptions(e)
     make(e, "unseen")
     check(repeated(e) == before + 1, f"{repeated(e) - before} changes were repeated, not the mkdir alone")
+    check(subscriptions(e) == subscribed, "the mount is told of what happens in an unseen directory")
+    os.listdir(e.path(3, "unseen"))
+    check(subscriptions(e) == subscribed + 1, "the mount is not told of what happens in a directory it has seen")
 
 
 def told(e, watch, directory):

@@ -58,6 +58,33 @@ Test(inode, the_kernel_holds_it_until_it_forgot_all)
     cr_assert_null(inode_find(&t, 11));
 }
 
+Test(inode, a_directory_that_was_only_heard_of_is_wanted_when_it_is_asked_for_or_shown)
+{
+    struct attr a = {.id = 10, .parent = TREE_ROOT_ID, .type = NODE_DIR, .nlink = 2};
+    struct inode *d = inode_hear(&t, t.root, name("d"), &a, 5);
+
+    cr_assert_eq(t.wanted.count, 0);
+    cr_assert(!d->attr_fresh, "nobody tells of what happens in it");
+    inode_update(d, &a, 6);
+    cr_assert(!d->attr_fresh);
+    inode_unpin(&t, d);
+    cr_assert_eq(t.left.count, 0);
+
+    d = inode_hear(&t, t.root, name("d"), &a, 5);
+    inode_unpin(&t, inode_learn(&t, t.root, name("d"), &a, 8));
+    cr_assert(d->attr_fresh);
+    cr_assert_eq(t.wanted.count, 1);
+    cr_assert_eq(t.wanted_index, 8);
+
+    a.id = 11;
+    d = inode_hear(&t, t.root, name("e"), &a, 9);
+    inode_show(&t, d);
+    cr_assert_eq(t.wanted.count, 2);
+    inode_unpin(&t, d);
+    cr_assert_eq(t.left.count, 1);
+    inode_unpin(&t, inode_find(&t, 10));
+}
+
 Test(inode, a_directory_that_enters_is_wanted_from_the_lowest_index)
 {
     struct inode *a = learn(t.root, "a", 10, NODE_DIR, 7);
