@@ -442,10 +442,6 @@ class World:
         def content(name):
             with open(first.name_of("g", name), "rb") as f:
                 return f.read()
-        try:
-            wait_until(lambda: not os.listdir(first.name_of("g", "here")), 40, "no ephemeral is left")
-        except Failure:
-            pass  # said below
         directory = self.path("guards")
         counts = collections.Counter()
         findings = judge_guards([os.path.join(directory, name) for name in os.listdir(directory)],
@@ -469,6 +465,11 @@ class World:
         check(not findings, "guards: " + "; ".join(findings[:10]))
 
     def compare_mounts(self):
+        first = self.mounts[0]
+        try:  # else they go, with the sessions of mounts that were killed, while it is compared
+            wait_until(lambda: not os.listdir(first.name_of("g", "here")), 40, "no ephemeral is left")
+        except Failure:
+            pass  # judge_guards() says it
         self.barriers()
         trees = [self.shown(m) for m in self.mounts]
         for m, tree in zip(self.mounts, trees):
