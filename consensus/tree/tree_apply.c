@@ -112,8 +112,7 @@ static int apply_set(struct tree *t, const struct txn *txn, struct txn_result *r
     digest_drop_node(t, n);
     node_set_value(t, n, blob_ref(r->u.set.value));
     digest_add_node(t, n);
-    tree_node_attr(n, &ret->reply.u.attr);
-    results_change(t, txn, n, CHANGE_SET);
+    ret->reply.u.attr = results_change(t, txn, n, CHANGE_SET)->attr;
     return 0;
 }
 
@@ -159,8 +158,7 @@ static int apply_append(struct tree *t, const struct txn *txn, struct txn_result
     digest_drop_node(t, n);
     node_set_value(t, n, value);
     digest_add_node(t, n);
-    tree_node_attr(n, &ret->reply.u.attr);
-    results_change(t, txn, n, CHANGE_SET);
+    ret->reply.u.attr = results_change(t, txn, n, CHANGE_SET)->attr;
     return 0;
 }
 

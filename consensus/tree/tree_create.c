@@ -181,9 +181,8 @@ int apply_create(struct tree *t, const struct txn *txn, struct txn_result *ret)
         op_dir_changed(t, dir);
     }
     digest_add_node(t, dir);
-    tree_node_attr(n, &ret->reply.u.create.attr);
+    ret->reply.u.create.attr = results_change(t, txn, n, CHANGE_CREATE)->attr;
     ret->reply.u.create.name = tree_node_name(n);
-    results_change(t, txn, n, CHANGE_CREATE);
     return 0;
 }
 

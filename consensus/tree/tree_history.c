@@ -232,8 +232,7 @@ void history_note(struct tree *t, const struct tree_node *n)
     struct tree_history *h = t->history;
     struct past *p;
 
-    if (tnode_facts(n).mzxid ==
-        t->index) { /* made, or noted with its former value, by this entry */
+    if (tnode_facts(n).mzxid == t->index) { /* made or noted by this entry */
         return;
     }
     p = slab_zalloc(&h->slab, sizeof(*p) + n->name_size);

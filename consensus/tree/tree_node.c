@@ -105,21 +105,6 @@ static void facts_list(const struct tree_facts *f, uint64_t list[FACTS])
     list[8] = f->gid;
 }
 
-static struct tree_facts facts_of_list(const uint64_t list[FACTS])
-{
-    return (struct tree_facts){
-        .cookie = list[0],
-        .version = list[1] + 1,
-        .czxid = list[2],
-        .mzxid = list[3] + list[2],
-        .ctime_ns = (int64_t)list[4],
-        .mtime_ns = (int64_t)(list[4] - list[5]),
-        .atime_ns = (int64_t)(list[4] - list[6]),
-        .uid = (uint32_t)list[7],
-        .gid = (uint32_t)list[8],
-    };
-}
-
 /* Writes all before the name; returns its size. */
 static size_t front_put(uint8_t to[FRONT_SIZE_MAX + 8], const struct tree_facts *facts,
                         const struct content *c)
@@ -250,22 +235,36 @@ struct tree_extra *tnode_extra_need(struct tree_node *n)
 
 /* --- facts and name --- */
 
+/* The next fact of a body. */
+static inline uint64_t fact_take(const uint8_t **at, uint64_t *head)
+{
+    unsigned size = *head & ((1 << FACT_BITS) - 1);
+    /* Shifted twice, because there is no shift by 64. */
+    uint64_t fact = bytes_get_u64(*at) & ~(UINT64_MAX << (4 * size) << (4 * size));
+
+    *at += size;
+    *head >>= FACT_BITS;
+    return fact;
+}
+
+/* facts_list(), taken back. */
 struct tree_facts tnode_facts(const struct tree_node *n)
 {
     const uint8_t *at = body_of(n);
     uint64_t head = head_of(at);
-    uint64_t list[FACTS];
+    struct tree_facts f;
 
     at += HEAD_SIZE;
-    for (int i = 0; i < FACTS; i++) {
-        unsigned size = head & ((1 << FACT_BITS) - 1);
-
-        /* Shifted twice, because there is no shift by 64. */
-        list[i] = bytes_get_u64(at) & ~(UINT64_MAX << (4 * size) << (4 * size));
-        at += size;
-        head >>= FACT_BITS;
-    }
-    return facts_of_list(list);
+    f.cookie = fact_take(&at, &head);
+    f.version = fact_take(&at, &head) + 1;
+    f.czxid = fact_take(&at, &head);
+    f.mzxid = fact_take(&at, &head) + f.czxid;
+    f.ctime_ns = (int64_t)fact_take(&at, &head);
+    f.mtime_ns = (int64_t)((uint64_t)f.ctime_ns - fact_take(&at, &head));
+    f.atime_ns = (int64_t)((uint64_t)f.ctime_ns - fact_take(&at, &head));
+    f.uid = (uint32_t)fact_take(&at, &head);
+    f.gid = (uint32_t)fact_take(&at, &head);
+    return f;
 }
 
 static struct content content_of(const struct tree_node *n)
@@ -304,10 +303,11 @@ void tnode_facts_set(struct tree_node *n, const struct tree_facts *facts)
 
 uint64_t tnode_cookie(const struct tree_node *n)
 {
-    const uint8_t *body = body_of(n);
-    unsigned size = head_of(body) & ((1 << FACT_BITS) - 1);
+    const uint8_t *at = body_of(n);
+    uint64_t head = head_of(at);
 
-    return bytes_get_u64(body + HEAD_SIZE) & ~(UINT64_MAX << (4 * size) << (4 * size));
+    at += HEAD_SIZE;
+    return fact_take(&at, &head);
 }
 
 void tnode_cookie_set(struct tree_node *n, uint64_t cookie)
