@@ -35,6 +35,9 @@ struct replay_job {
     char *to_name;        /* owned */
     struct inode *other;  /* of an exchange: held; else NULL */
     bool answered;        /* the request that makes the event was answered */
+    bool name_asked;      /* a move's helper was told what is under the old name, ... */
+    bool to_asked;        /* ... under the new one */
+    bool sent_back;       /* to ask for both */
     struct replay_job *prev, *next;
 };
 

@@ -122,6 +122,8 @@ bool replay_serve_lookup(struct mount *m, fuse_req_t req, fuse_ino_t parent, con
     if (d == NULL) {
         return false;
     }
+    d->jobs->name_asked |= is_job_name(d->jobs, parent, name);
+    d->jobs->to_asked |= is_target_name(d->jobs, parent, name);
     i = find(d->jobs, parent, name);
     if (i != NULL) {
         reply_entry(m, req, d->jobs, i, parent, name);
@@ -232,6 +234,19 @@ bool replay_serve_remove(struct mount *m, fuse_req_t req, fuse_ino_t parent, con
     return true;
 }
 
+/* A name that the kernel still has from before the change, and was allowed to keep, would be moved
+ * as it is, and shown to others at its new place without a question, even when yet another change
+ * has made something else of that place. After ESTALE the kernel itself tries once more, and asks
+ * for all names: then it keeps none. */
+static bool is_to_ask(struct replay_job *j)
+{
+    if ((j->name_asked && j->to_asked) || j->sent_back) {
+        return false;
+    }
+    j->sent_back = true;
+    return true;
+}
+
 bool replay_serve_rename(struct mount *m, fuse_req_t req, fuse_ino_t parent, const char *name,
                          fuse_ino_t to_parent, const char *to_name)
 {
@@ -243,6 +258,10 @@ bool replay_serve_rename(struct mount *m, fuse_req_t req, fuse_ino_t parent, con
     if (d->jobs->kind != REPLAY_MOVE || !is_job_name(d->jobs, parent, name) ||
         !is_target_name(d->jobs, to_parent, to_name)) {
         op_refuse(req, EPERM);
+        return true;
+    }
+    if (is_to_ask(d->jobs)) {
+        op_refuse(req, ESTALE);
         return true;
     }
     d->jobs->answered = true;
