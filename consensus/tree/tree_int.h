@@ -24,9 +24,8 @@
  *   tree_digest.c   hashes over records, and the audit
  *   tree_history.c  what nodes were, for reads of the past
  *   tree_image.c    the whole state as a stream of records; tree_loader.c reads it back
- *   slab.c          memory; table.c hash table; series.c array in rising order; interest.c stands
- * alone
- */
+ *   slab.c          memory; table.c hash table; series.c array in rising order
+ *   interest.c      stands alone */
 
 #define QUOTA_NONE UINT64_MAX
 
@@ -80,8 +79,7 @@ struct tree_xattrs {
  * have goes to a struct of its own. cversion and pzxid of what is not a directory never change:
  * they are 0 and czxid. What a table looks at while it searches is together in 20 bytes, and so
  * mostly in one line of the processor's cache wherever the node is: a miss costs more than all the
- * rest of a step.
- */
+ * rest of a step. */
 struct tree_node {
     struct table_link by_name; /* under (parent's id, name); the root is not in that table */
     uint32_t name_hash;        /* of both, while it is in that table */

@@ -8,10 +8,12 @@
 
 /* What a node is made of, besides its place: see struct tree_node. The body is one piece of memory:
  *
- *     head    u64: the number of bytes that each of the facts takes, 4 bits each, first fact
- * lowest; the size of a value that is packed, 9 bits; whether there is a blob instead; where the
- * name is facts   little-endian, each without its leading zeros; see facts_list() blob    only if
- * there is one: its pointer, one reference; the hash of its bytes name value   if it is packed
+ * - head, u64: the number of bytes that each of the facts takes, 4 bits each, the first one lowest;
+ *   the size of a value that is packed, 9 bits; whether there is a blob instead; where the name is
+ * - facts: little-endian, each without its leading zeros; see facts_list()
+ * - blob, only if there is one: its pointer, one reference; the hash of its bytes
+ * - name
+ * - value, if it is packed
  *
  * Most numbers of most nodes are small, or near to another one: then they are told by their
  * difference. A fact is read as 8 bytes, so a body has at least 8 behind the last of them. */
@@ -89,7 +91,7 @@ static struct blob *blob_of(const uint8_t *body)
     return b;
 }
 
-/* --- packing --- */
+/* --- packing --------------------------------------------------------------------------------- */
 
 /* In the order of the body. Differences are modulo 2^64. */
 static void facts_list(const struct tree_facts *f, uint64_t list[FACTS])
@@ -166,7 +168,7 @@ static void body_put(struct tree_node *n, const struct tree_facts *facts, const 
     }
 }
 
-/* --- making --- */
+/* --- making ---------------------------------------------------------------------------------- */
 
 static struct tree_node *node_alloc(struct slab *slab, enum node_type type)
 {
@@ -233,7 +235,7 @@ struct tree_extra *tnode_extra_need(struct tree_node *n)
     return n->more.extra;
 }
 
-/* --- facts and name --- */
+/* --- facts and name -------------------------------------------------------------------------- */
 
 /* The next fact of a body. */
 static inline uint64_t fact_take(const uint8_t **at, uint64_t *head)
@@ -347,7 +349,7 @@ void tnode_aversion_set(struct tree_node *n, uint64_t aversion)
     }
 }
 
-/* --- value --- */
+/* --- value ----------------------------------------------------------------------------------- */
 
 uint32_t tnode_value_size(const struct tree_node *n)
 {

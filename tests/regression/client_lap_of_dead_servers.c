@@ -5,8 +5,7 @@
  * asked again, and left again, until it alone had refused as often as there are servers. With
  * members that stand still, where each attempt takes seconds, a round was ten seconds, the deadline
  * of the change passed on the way, and changes that wait for one another in the kernel took
- * over 30 s. Now the client
- * stays where it is, and asks the others whether they have a quorum. */
+ * over 30 s. Now the client stays where it is, and asks the others whether they have a quorum. */
 #include "test_client_fixture.h"
 
 Test(regression, a_member_is_not_left_for_servers_that_cannot_be_reached)
