@@ -159,20 +159,21 @@ def one_winner(e):
 
 
 def next_move(walk, top, names, number):
-    """One rename, and the events of it: [(directory, what, name)]."""
+    """One rename, and the events of it: [(directory, what, name)]. `names` has kind and id of each."""
     (d1, n1) = walk.choice(sorted(names))
     d2 = walk.choice("abc")
     others = sorted(set(names) - {(d1, n1)})
     if others and walk.random() < 0.3:
         d2, n2 = walk.choice(others)
         renameat2(f"{top}/{d1}/{n1}", f"{top}/{d2}/{n2}", EXCHANGE)
-        k1, k2 = names[d1, n1], names[d2, n2]
-        names[d1, n1], names[d2, n2] = k2, k1
+        names[d1, n1], names[d2, n2] = names[d2, n2], names[d1, n1]
+        k1, k2 = names[d2, n2][0], names[d1, n1][0]
         return [((d1, "MOVED_FROM" + k1, n1), (d2, "MOVED_TO" + k1, n2)),
                 ((d2, "MOVED_FROM" + k2, n2), (d1, "MOVED_TO" + k2, n1))]
     n2 = f"n{number}"
     os.rename(f"{top}/{d1}/{n1}", f"{top}/{d2}/{n2}")
-    kind = names[d2, n2] = names.pop((d1, n1))
+    names[d2, n2] = names.pop((d1, n1))
+    kind = names[d2, n2][0]
     return [((d1, "MOVED_FROM" + kind, n1), (d2, "MOVED_TO" + kind, n2))]
 
 
@@ -185,8 +186,9 @@ def cookies(e):
     for d in "abc":
         os.makedirs(f"{top}/{d}")
         for i in range(4):
-            kind = names[d, f"{d}{i}"] = walk.choice(["", ",ISDIR"])
+            kind = walk.choice(["", ",ISDIR"])
             (os.mkdir if kind else os.mknod)(f"{top}/{d}/{d}{i}")
+            names[d, f"{d}{i}"] = kind, os.lstat(f"{top}/{d}/{d}{i}").st_ino
     e.barriers()
     look = Inotify()
     for d in "abc":
@@ -200,6 +202,9 @@ def cookies(e):
         if walk.random() < 0.3:  # who looks at once must not confuse what is repeated
             d, name = walk.choice(sorted(names))
             os.path.exists(e.path(3, "c", d, name))
+    e.barrier(1)
+    for (d, name), (_, ino) in names.items():  # a rename that did nothing would say nothing
+        check(os.lstat(f"{top}/{d}/{name}").st_ino == ino, f"{d}/{name} is another node")
     for d in "abc":
         os.mknod(f"{top}/{d}/end")
     open_ends = set("abc")
