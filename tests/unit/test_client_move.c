@@ -86,19 +86,25 @@ Test(client_move, without_a_quorum_anywhere_the_refusal_is_the_answer)
     teardown(&f);
 }
 
-/* A process that stands still accepts connections and says nothing. */
+/* A write was refused, and the other server is asked: a process that stands still, which accepts
+ * connections and says nothing. */
+static void setup_searching(struct fixture *f, struct outcome *write)
+{
+    setup_attached(f);
+    f->servers[1].hello_err = NOT_YET;
+    submit(f, OP_SET, 0, write);
+    RUN_UNTIL(f, f->servers[0].count == 2);
+    reply_to(&f->servers[0], 1, ERR_NO_QUORUM, 0);
+    RUN_UNTIL(f, f->servers[1].statuses == 1);
+}
+
 Test(client_move, reads_are_answered_while_another_member_is_sought)
 {
     struct fixture f;
     struct outcome write;
     struct outcome read;
 
-    setup_attached(&f);
-    f.servers[1].hello_err = NOT_YET;
-    submit(&f, OP_SET, 0, &write);
-    RUN_UNTIL(&f, f.servers[0].count == 2);
-    reply_to(&f.servers[0], 1, ERR_NO_QUORUM, 0);
-    RUN_UNTIL(&f, f.servers[1].statuses == 1);
+    setup_searching(&f, &write);
     submit(&f, OP_GETATTR, 0, &read);
     RUN_UNTIL(&f, f.servers[0].count == 3);
     reply_to(&f.servers[0], 2, 0, 1);
@@ -132,12 +138,7 @@ Test(client_move, a_search_ends_with_the_stream_of_the_member_that_refused)
     struct fixture f;
     struct outcome o;
 
-    setup_attached(&f);
-    f.servers[1].hello_err = NOT_YET;
-    submit(&f, OP_SET, 0, &o);
-    RUN_UNTIL(&f, f.servers[0].count == 2);
-    reply_to(&f.servers[0], 1, ERR_NO_QUORUM, 0);
-    RUN_UNTIL(&f, f.servers[1].statuses == 1);
+    setup_searching(&f, &o);
     f.servers[1].hello_err = 0;
     f.servers[1].answer = true;
     stream_close(f.servers[0].s);
@@ -152,12 +153,7 @@ Test(client_move, a_client_that_searches_can_be_closed)
     struct fixture f;
     struct outcome o;
 
-    setup_attached(&f);
-    f.servers[1].hello_err = NOT_YET;
-    submit(&f, OP_SET, 0, &o);
-    RUN_UNTIL(&f, f.servers[0].count == 2);
-    reply_to(&f.servers[0], 1, ERR_NO_QUORUM, 0);
-    RUN_UNTIL(&f, f.servers[1].statuses == 1);
+    setup_searching(&f, &o);
     teardown(&f);
     cr_assert_eq(o.err, ERR_CLOSED);
 }
