@@ -9,8 +9,7 @@
 /* Items under keys that only rise: the children of a directory by cookie, the sessions by id. An
  * array in key order; appending is O(1), finding O(log n), removal leaves a gap, and the gaps are
  * closed when they are more than half, so that it stays O(1) on average beside the search.
- * Zero-initialised is empty and valid. Items are pieces of one
- * slab, and borrowed. */
+ * Zero-initialised is empty and valid. Items are pieces of one slab, and borrowed. */
 struct series_entry { /* 12 bytes, for millions of them */
     uint32_t key[2];  /* the lower half first */
     uint32_t item;    /* its number; 0: a gap */

@@ -229,15 +229,16 @@ static size_t value_size(const struct past *p)
 
 void history_note(struct tree *t, const struct tree_node *n)
 {
+    const struct tree_facts f = tnode_facts(n);
     struct tree_history *h = t->history;
     struct past *p;
 
-    if (tnode_facts(n).mzxid == t->index) { /* made or noted by this entry */
+    if (f.mzxid == t->index) { /* made, or noted with its former value, by this entry */
         return;
     }
     p = slab_zalloc(&h->slab, sizeof(*p) + n->name_size);
     p->index = t->index;
-    p->cookie = tnode_cookie(n);
+    p->cookie = f.cookie;
     tree_node_attr(n, &p->attr);
     p->value = tnode_value(n);
     p->node = NULL;
